@@ -1,0 +1,54 @@
+//! Log format and metric names. Parts register their own metrics; every name stands here.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use prometheus_client::registry::Registry;
+
+/// Metric names, without the `fanfare_` prefix and without the `_total` that the encoder adds to counters.
+pub mod name {
+    pub const BUILD_INFO: &str = "build";
+
+    // stream
+    pub const CONNECTIONS: &str = "websocket_connections";
+    pub const CONNECTIONS_OPENED: &str = "websocket_connections_opened";
+    pub const CONNECTIONS_CLOSED: &str = "websocket_connections_closed";
+    pub const UPGRADES_REJECTED: &str = "websocket_upgrades_rejected";
+    pub const PUBLICATIONS: &str = "publications";
+    pub const PUBLICATIONS_INVALID: &str = "publications_invalid";
+    pub const DELIVERIES: &str = "deliveries";
+    pub const DELIVERIES_FILTERED: &str = "deliveries_filtered";
+    pub const DELIVERIES_DROPPED: &str = "deliveries_dropped";
+    pub const BROKER_CONNECTED: &str = "broker_connected";
+    pub const BROKER_GAPS: &str = "broker_gaps";
+
+    // http
+    pub const HTTP_REQUESTS: &str = "http_requests";
+    pub const HTTP_REQUEST_DURATION: &str = "http_request_duration_seconds";
+
+    // rows, outbox, queue, alerts
+    pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";
+    pub const DB_CONNECTIONS: &str = "db_connections";
+    pub const OUTBOX_RELAYED: &str = "outbox_relayed";
+    pub const OUTBOX_PENDING: &str = "outbox_pending";
+    pub const QUEUE_FINISHED: &str = "queue_items_finished";
+    pub const QUEUE_PENDING: &str = "queue_items_pending";
+    pub const LOW_STOCK_ALERTS: &str = "low_stock_alerts";
+    pub const ALERTS_DELIVERED: &str = "alerts_delivered";
+    pub const INVENTORY_ITEMS: &str = "inventory_items";
+}
+
+/// Starts logging to standard error. `level` is a tracing filter such as `info` or `fanfare=debug,warn`.
+pub fn start_logging(level: &str, json: bool) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(level)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    if json {
+        registry
+            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init()?;
+    } else {
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()?;
+    }
+    Ok(())
+}
