@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub struct Tasks {
     stop: CancellationToken,
-    running: Arc<Mutex<Vec<(&'static str, JoinHandle<()>)>>>,
+    running: Arc<Mutex<Vec<Named>>>,
 }
+
+type Named = (&'static str, JoinHandle<()>);
 
 impl Tasks {
     pub fn new() -> Self {
