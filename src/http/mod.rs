@@ -1,6 +1,7 @@
 //! The edge kit: what every HTTP endpoint shares.
 
 pub mod assets;
+pub mod guard;
 pub mod layers;
 pub mod server;
 

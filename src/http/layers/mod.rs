@@ -9,14 +9,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Origins, trace};
+use super::{Origins, guard, trace};
 
 pub use inner::not_found;
 pub use meters::HttpMetrics;
@@ -51,7 +51,6 @@ impl Default for EdgeOptions {
 const COMPRESS_FROM_BYTES: u64 = 1024;
 /// Browsers keep the answer to a preflight this long; Chromium takes no more than two hours.
 const PREFLIGHT_FRESH: Duration = Duration::from_secs(7200);
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Puts the layers around a finished router; the last thing done to it, as routes added later do not pass them.
 pub fn apply(router: Router, options: &EdgeOptions, metrics: HttpMetrics) -> Router {
@@ -98,7 +97,7 @@ fn cors(origins: Origins) -> CorsLayer {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
-            X_API_KEY,
+            guard::X_API_KEY,
             trace::X_TRACE_ID,
             trace::TRACEPARENT,
         ])
