@@ -16,10 +16,18 @@ pub mod name {
     pub const CONNECTIONS_CLOSED: &str = "websocket_connections_closed";
     pub const UPGRADES_REJECTED: &str = "websocket_upgrades_rejected";
     pub const PUBLICATIONS: &str = "publications";
+    pub const PUBLICATIONS_UNHEARD: &str = "publications_unheard";
     pub const PUBLICATIONS_INVALID: &str = "publications_invalid";
     pub const DELIVERIES: &str = "deliveries";
     pub const DELIVERIES_FILTERED: &str = "deliveries_filtered";
     pub const DELIVERIES_DROPPED: &str = "deliveries_dropped";
+    pub const BYTES_OUT: &str = "websocket_sent_bytes";
+    pub const WRITES: &str = "websocket_writes";
+    pub const MESSAGES_IN: &str = "websocket_messages_received";
+    pub const TURNS: &str = "shard_turns";
+    pub const OUTBOX_BYTES: &str = "websocket_pending_bytes";
+    pub const INBOX_FULL: &str = "shard_inbox_full";
+    pub const ENCODINGS: &str = "publication_encodings";
     pub const BROKER_CONNECTED: &str = "broker_connected";
     pub const BROKER_GAPS: &str = "broker_gaps";
 
