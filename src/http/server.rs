@@ -174,8 +174,11 @@ async fn accept(
     let permit = match permits.clone().try_acquire_owned() {
         Ok(permit) => permit,
         Err(_) => {
-            metrics.accept_waits.inc();
-            tracing::warn!("all HTTP connections are in use; new ones wait");
+            // Once in a power of two: a flood of connections is not to become a flood of lines.
+            let times = metrics.accept_waits.inc() + 1;
+            if times.is_power_of_two() {
+                tracing::warn!(times, "all HTTP connections are in use; new ones wait");
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return None,

@@ -1,8 +1,6 @@
 //! Authorization of requests.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,9 +14,10 @@ use fanfare::clock::Clock;
 use fanfare::http::guard;
 use fanfare::http::layers::EdgeOptions;
 use fanfare::telemetry::Registry;
+use serde_json::json;
 
 use crate::auth_gate::options;
-use crate::http_kit::{call, get as fetch, layered, send};
+use crate::http_kit::{Log, call, get as fetch, layered, send};
 
 const KEY: &str = "key-of-the-warehouse-0123456789abcdef";
 
@@ -134,31 +133,17 @@ fn a_websocket_may_bring_its_token_in_the_query_or_as_a_subprotocol() {
     assert!(guard::identify(&gate, &none, None).is_err());
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn refusals_are_logged_and_counted_without_the_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let log = Log::capture();
     let mut registry = Registry::default();
     let router = guarded(&gate(&mut registry));
     fetch(&router, "/items", &[("x-api-key", "a-wrong-key-that-must-not-be-logged")]).await.problem(401);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(text.contains("security") && text.contains("bad_key") && text.contains("trace_id"), "{text}");
-    assert!(!text.contains("must-not-be-logged"), "{text}");
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["target"], &lines[0]["fields"]["reason"]), (&json!("security"), &json!("bad_key")));
+    assert_eq!(lines[0]["span"]["route"], "/items");
+    assert!(!lines[0].to_string().contains("must-not-be-logged"), "{lines:?}");
     let mut metrics = String::new();
     prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
     assert!(metrics.contains(r#"auth_failures_total{reason="bad_key"} 1"#), "{metrics}");

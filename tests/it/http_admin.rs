@@ -12,6 +12,7 @@ use fanfare::admin::{Admin, PREFIX, Probe, registry, routes};
 use fanfare::http::layers::EdgeOptions;
 use fanfare::stream::{Broker, BrokerError, Channel, Hub, HubOptions, Node, Position, StreamMetrics, Tags};
 use fanfare::tasks::Tasks;
+use fanfare::wire::Close;
 use serde_json::json;
 
 use crate::http_kit::{call, get as fetch, layered};
@@ -85,7 +86,7 @@ impl Stage {
 
     async fn end(self) {
         assert!(self.tasks.drain(Duration::from_secs(5)).await.is_empty());
-        self.hub.drain(Close::SHUTDOWN, Duration::from_secs(5)).await;
+        self.hub.drain(Close::Restart, Duration::from_secs(5)).await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the tests of the HTTP edge share.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::dispatcher::{DefaultGuard, Dispatch};
 
 /// Nothing here takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -153,5 +156,43 @@ impl Client {
         };
         tokio::time::timeout(PATIENCE, read).await.expect("the server closes");
         std::mem::take(&mut self.read)
+    }
+}
+
+/// What the current thread logs while this lives, a JSON object a line.
+pub struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _logging: DefaultGuard,
+}
+
+impl Log {
+    pub fn capture() -> Self {
+        // With a single subscriber in the process, tracing asks only the thread that comes by a log line first whether
+        // anybody wants that line, and that may be another test's. A second subscriber makes it ask all.
+        static OTHER: OnceLock<Dispatch> = OnceLock::new();
+        OTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Lines(text.clone());
+        let json = tracing_subscriber::fmt().json().with_max_level(tracing::Level::WARN);
+        let subscriber = json.with_writer(move || writer.clone()).finish();
+        Self { text, _logging: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

@@ -1,8 +1,5 @@
 //! What every request passes.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
@@ -11,7 +8,7 @@ use fanfare::http::layers::{self, EdgeOptions, HttpMetrics};
 use fanfare::http::{ETag, Json, Origins, Path, Problem};
 use fanfare::telemetry::Registry;
 
-use crate::http_kit::{call, get as fetch, layered};
+use crate::http_kit::{Log, call, get as fetch, layered};
 
 fn items() -> Router {
     let item = |Path(id): Path<u64>| async move {
@@ -51,33 +48,15 @@ async fn every_answer_has_a_trace_id_and_its_time() {
     assert_eq!(traced.header("x-trace-id"), "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn log_lines_carry_the_trace_and_answers_do_not_carry_the_cause() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().json().with_max_level(tracing::Level::WARN).with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let log = Log::capture();
     let options = EdgeOptions { slow_request_ms: 0, ..Default::default() };
     let answer = fetch(&layered(items(), &options), "/broken", &[("x-trace-id", "order-17")]).await;
     let problem = answer.problem(500);
     assert!(!problem.to_string().contains("fire"));
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[0]["fields"]["cause"], "the disk is on fire");
     assert_eq!(lines[1]["fields"]["message"], "slow request");
     for line in &lines {
@@ -153,13 +132,13 @@ async fn only_bodies_over_a_kilobyte_are_compressed() {
     }
 }
 
+async fn panics() -> StatusCode {
+    panic!("a handler that panics")
+}
+
 #[tokio::test]
 async fn requests_are_metered_by_route_and_not_by_path() {
     let mut registry = Registry::with_prefix("fanfare");
-    let panics = || async {
-        let nothing: Option<StatusCode> = None;
-        nothing.expect("a handler that panics")
-    };
     let router = items().route("/panic", get(panics));
     let router = layers::apply(router, &EdgeOptions::default(), HttpMetrics::register(&mut registry));
     for path in ["/items/1", "/items/2", "/items/99", "/panic", "/no/such/1", "/no/such/2"] {

@@ -205,11 +205,11 @@ async fn json(Json(value): Json<serde_json::Value>) -> Result<String, Problem> {
     Ok(value.to_string())
 }
 
+async fn panics() -> &'static str {
+    panic!("a handler that panics")
+}
+
 fn bodies(options: &EdgeOptions) -> Router {
-    let panics = || async {
-        let nothing: Option<&'static str> = None;
-        nothing.expect("a handler that panics")
-    };
     layered(hello().route("/length", post(length)).route("/json", post(json)).route("/panic", get(panics)), options)
 }
 
