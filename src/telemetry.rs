@@ -34,6 +34,14 @@ pub mod name {
     // http
     pub const HTTP_REQUESTS: &str = "http_requests";
     pub const HTTP_REQUEST_DURATION: &str = "http_request_duration_seconds";
+    pub const HTTP_PANICS: &str = "http_panics";
+    pub const HTTP_CONNECTIONS: &str = "http_connections";
+    pub const HTTP_CONNECTIONS_ACCEPTED: &str = "http_connections_accepted";
+    pub const HTTP_ACCEPT_ERRORS: &str = "http_accept_errors";
+    pub const HTTP_ACCEPT_WAITS: &str = "http_accept_waits";
+
+    // auth
+    pub const AUTH_FAILURES: &str = "auth_failures";
 
     // rows, outbox, queue, alerts
     pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";
