@@ -3,6 +3,7 @@
 mod audience; // who is to get the same bytes
 mod broker; // where order is decided: in memory or on Redis
 mod channel;
+mod feed;
 mod filter;
 mod hub; // routes publications to the shards that own the sockets
 mod metrics;
@@ -11,8 +12,9 @@ mod outbox; // what a socket could not take at once
 mod publication;
 
 pub use audience::{Audience, AudienceSpec};
-pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOptions, Sink};
+pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOptions, SharedSink, Sink};
 pub use channel::{Channel, ChannelError};
+pub use feed::{FeedSpec, FilterParam};
 pub use filter::{Filter, Term};
 pub use hub::{Hub, HubOptions, Peer, Ticket};
 pub use metrics::StreamMetrics;
