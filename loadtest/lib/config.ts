@@ -23,7 +23,7 @@ export const SOCKETS = number('SOCKETS', 50);
 /** Publisher iterations a second, an open model: a slow server does not slow the publishers down. */
 export const RATE = number('RATE', 10);
 /** How long publishers run, in seconds. */
-export const SECONDS = number('SECONDS', 20);
+export const DURATION_SECONDS = number('DURATION_SECONDS', 20);
 /** Publishers that may run at once. */
 export const PUBLISHERS = number('PUBLISHERS', 20);
 /** The bound of thresholds.ts; set it to 0 to see a run fail. */

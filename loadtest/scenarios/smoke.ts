@@ -1,7 +1,7 @@
 // Smoke, under 40 s: a hundred sockets on two feeds, publishers in an open model. Runs in CI.
 import exec from 'k6/execution';
 import type { Options } from 'k6/options';
-import { DRAIN_SECONDS, LEAD_SECONDS, PUBLISHERS, RATE, SECONDS, SOCKETS } from '../lib/config.ts';
+import { DRAIN_SECONDS, LEAD_SECONDS, PUBLISHERS, RATE, DURATION_SECONDS, SOCKETS } from '../lib/config.ts';
 import type { Target } from '../lib/payload.ts';
 import { makeTargets, publish, removeTargets } from '../lib/publisher.ts';
 import { summarize } from '../lib/summary.ts';
@@ -9,7 +9,7 @@ import { view } from '../lib/viewer.ts';
 import { thresholds } from '../thresholds.ts';
 
 const FEEDS = ['/ws/inventory', '/ws/price'];
-const VIEW_SECONDS = LEAD_SECONDS + SECONDS + DRAIN_SECONDS;
+const VIEW_SECONDS = LEAD_SECONDS + DURATION_SECONDS + DRAIN_SECONDS;
 
 interface Run {
   /** Begins every SKU of this run, so that runs against one server do not mix. */
@@ -32,7 +32,7 @@ export const options: Options = {
       startTime: `${LEAD_SECONDS}s`,
       rate: RATE,
       timeUnit: '1s',
-      duration: `${SECONDS}s`,
+      duration: `${DURATION_SECONDS}s`,
       preAllocatedVUs: PUBLISHERS,
       gracefulStop: `${DRAIN_SECONDS}s`,
     },
