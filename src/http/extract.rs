@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
+use super::{BodyError, Problem};
 
 /// A JSON body, in and out. A strict body's type carries `#[serde(deny_unknown_fields)]`.
 pub struct Json<T>(pub T);
@@ -45,10 +45,13 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is larger than the limit of this server")
-    } else {
-        Problem::bad_request(rejection.body_text())
+    match BodyError::find(&rejection) {
+        Some(error) => error.into(),
+        // Whoever sets axum's own limit on a route gets the same answer.
+        None if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is larger than the limit of this server")
+        }
+        None => Problem::bad_request("the body could not be read to its end"),
     }
 }
 
