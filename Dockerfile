@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image: the binary with the web page in it, on slim Debian, as a user without rights.
 #   docker build -t fanfare .
 
@@ -23,7 +22,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/fanfare /usr/local/bin/fanfare
 
 FROM debian:bookworm-slim
-# Root certificates: for webhooks and for InfluxDB over TLS.
+# Root certificates, for webhooks and InfluxDB over TLS: the newest there are, so no version is pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
