@@ -1,1 +1,6 @@
-//! (to be written)
+//! (being written)
+#[derive(clap::Args)]
+pub struct DemoOptions {}
+pub async fn run(_options: DemoOptions) -> anyhow::Result<()> {
+    Ok(())
+}

@@ -12,20 +12,20 @@ use crate::wire::Dialect;
 pub(super) struct Wishes {
     pub dialect: Option<Dialect>,
     pub filter: Filter,
-    pub token: Option<String>,
 }
 
 impl Wishes {
     /// Refuses what the feed does not know: a misspelled filter would otherwise be a silent flood.
     pub fn parse(feed: &FeedSpec, query: &str) -> Result<Self, Problem> {
-        let (mut dialect, mut token, mut terms) = (None, None, Vec::<Term>::new());
+        let (mut dialect, mut terms) = (None, Vec::<Term>::new());
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (&*name, feed.filters.iter().find(|param| param.name == name)) {
                 ("format", _) => {
                     let known = Dialect::from_format(&value);
                     dialect = Some(known.ok_or_else(|| unknown("format", "is json or msgpack"))?);
                 }
-                ("token", _) => token = Some(value.into_owned()),
+                // Read by `http::guard`.
+                ("token", _) => {}
                 (_, Some(param)) => {
                     let values = value.split(',').map(str::trim).filter(|value| !value.is_empty());
                     let values: Vec<String> =
@@ -46,7 +46,7 @@ impl Wishes {
                 }
             }
         }
-        Ok(Self { dialect, filter: Filter::new(terms), token })
+        Ok(Self { dialect, filter: Filter::new(terms) })
     }
 }
 
@@ -63,9 +63,11 @@ pub(super) fn audience_spec(feed: &'static FeedSpec, dialect: Dialect, filter: F
 /// Checks the handshake of RFC 6455 §4.2.1; answers its key.
 pub(super) fn websocket_key<'a>(method: &Method, headers: &'a HeaderMap) -> Result<&'a [u8], Problem> {
     let has = |name, word: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     if method != Method::GET || !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
         let detail = "this is a WebSocket endpoint: connect with ws:// or wss://";
@@ -111,7 +113,6 @@ mod tests {
     fn the_query_is_read_and_typos_are_named() {
         let wishes = Wishes::parse(&FEED, "format=msgpack&sku=a-1,B-2&sku=c%2D3&who=x&token=t").unwrap();
         assert_eq!(wishes.dialect, Some(Dialect::MessagePack));
-        assert_eq!(wishes.token.as_deref(), Some("t"));
         let terms = vec![term(&["userId", "mail"], &["x"]), term(&["sku"], &["A-1", "B-2", "C-3"])];
         assert_eq!(wishes.filter, Filter::new(terms));
         for (query, field) in [("format=xml", "format"), ("skuu=A", "skuu"), ("sku=,", "sku")] {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,7 +23,7 @@ use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
 use super::limits::{Full, LimitOptions, Limits};
 use super::plain::Plain;
 use crate::auth::{Gate, Permission};
-use crate::http::{Origins, Problem};
+use crate::http::{Origins, Problem, guard};
 use crate::stream::{FeedSpec, Node, Ticket};
 use crate::telemetry::{Registry, name};
 use crate::wire::Dialect;
@@ -55,9 +57,10 @@ impl Sessions {
 }
 
 /// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
-pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Request) -> Result<Response, Problem> {
+pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
     let (ticket, dialect, accept) = admit(feed, &sessions, &request).await?;
-    let upgraded = hyper::upgrade::on(&mut request);
+    let upgraded = request.extensions.remove::<OnUpgrade>();
+    let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
     tokio::spawn(async move {
         // Whatever goes wrong here drops the ticket, and with it the place.
         let Ok(Ok(upgraded)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, upgraded).await else { return };
@@ -87,27 +90,29 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: R
 async fn admit(
     feed: &'static FeedSpec,
     sessions: &Sessions,
-    request: &Request,
+    request: &Parts,
 ) -> Result<(Ticket, Option<Dialect>, HeaderValue), Problem> {
-    let headers = request.headers();
-    let key = websocket_key(request.method(), headers).map_err(|problem| sessions.reject("handshake", problem))?;
+    let headers = &request.headers;
+    let key = websocket_key(&request.method, headers).map_err(|problem| sessions.reject("handshake", problem))?;
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
     if !sessions.0.origins.allows(text(header::ORIGIN), text(header::HOST)) {
         let problem = Problem::new(StatusCode::FORBIDDEN, "origin", "this Origin may not connect; see ALLOWED_ORIGINS");
         return Err(sessions.reject("origin", problem));
     }
-    let wishes = Wishes::parse(feed, request.uri().query().unwrap_or(""));
+    let wishes = Wishes::parse(feed, request.uri.query().unwrap_or(""));
     let wishes = wishes.map_err(|problem| sessions.reject("parameter", problem))?;
-    let identity = sessions.0.gate.identify(headers, wishes.token.as_deref());
+    let token = guard::websocket_token(headers, request.uri.query());
+    let identity = guard::identify(&sessions.0.gate, headers, token.as_deref());
     let identity = identity.map_err(|error| sessions.reject("unauthorized", error.into()))?;
     if !identity.may(Permission::Read) {
-        let problem = Problem::new(StatusCode::FORBIDDEN, "forbidden", "this identity may not read streams");
-        return Err(sessions.reject("forbidden", problem));
+        return Err(sessions.reject("forbidden", guard::forbidden(Permission::Read)));
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
     let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
     let held = sessions.0.limits.take(address).map_err(|full| match full {
-        Full::Node => sessions.reject("node full", Problem::unavailable("this node has no place for another connection", 5)),
+        Full::Node => {
+            sessions.reject("node full", Problem::unavailable("this node has no place for another connection", 5))
+        }
         Full::Address => {
             let detail = "too many connections from this address";
             sessions.reject("address full", Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail))

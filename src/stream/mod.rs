@@ -12,7 +12,7 @@ mod outbox; // what a socket could not take at once
 mod publication;
 
 pub use audience::{Audience, AudienceSpec};
-pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOptions, Sink};
+pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOptions, SharedSink, Sink};
 pub use channel::{Channel, ChannelError};
 pub use feed::{FeedSpec, FilterParam};
 pub use filter::{Filter, Term};
