@@ -59,6 +59,10 @@ lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web p
 	cd web && npm run check
 	cd loadtest && npm run check
 
+.PHONY: audit
+audit: ## licenses, sources and known advisories of every crate (needs `cargo install cargo-deny`)
+	cargo deny --locked check
+
 .PHONY: bench
 bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/release/fanfare
