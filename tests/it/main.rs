@@ -1,2 +1,6 @@
-#[test]
-fn nothing() {}
+//! The integration tests: one binary, real processes, real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, this is how a wish that failed is told")]
+
+mod support;
+mod support_smoke;
