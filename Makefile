@@ -7,7 +7,8 @@ SHELL := bash
 LISTEN ?= 127.0.0.1:8000
 DATA_DIR ?= data
 CARGO_TARGET_DIR ?= target
-VENV := target/test-venv
+# Beside the build, where the tests look for it.
+VENV := $(CARGO_TARGET_DIR)/test-venv
 
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 

@@ -8,7 +8,7 @@ scenario=${1:?"usage: loadtest/run.sh SCENARIO [k6 options]; scenarios: $(cd "$h
 shift
 
 # K6, then the one that `make test-setup` installed, then the system's.
-k6=${K6:-$here/../target/test-venv/bin/k6}
+k6=${K6:-${CARGO_TARGET_DIR:-$here/../target}/test-venv/bin/k6}
 [ -x "$k6" ] || k6=$(command -v k6) || { echo "k6 is missing: run 'make test-setup', or set K6" >&2; exit 1; }
 
 export RESULT_FILE=${RESULT_FILE:-$here/results/$scenario-$(date +%Y%m%d-%H%M%S).json}
