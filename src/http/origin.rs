@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The allowed origins: exact scheme, host and port each, or all of them. The default allows a page of the same host only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,6 +125,12 @@ impl<'de> Deserialize<'de> for Origins {
         }
 
         deserializer.deserialize_any(Entries)
+    }
+}
+
+impl Serialize for Origins {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

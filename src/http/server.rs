@@ -21,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,7 +32,7 @@ use tower::Service;
 use crate::telemetry::{Registry, name};
 
 /// Bounds of the HTTP connections. A connection that was upgraded to a WebSocket no longer counts here.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerOptions {
     /// HTTP connections open at once; when all are in use, further ones wait in the kernel's backlog.
@@ -174,8 +174,11 @@ async fn accept(
     let permit = match permits.clone().try_acquire_owned() {
         Ok(permit) => permit,
         Err(_) => {
-            metrics.accept_waits.inc();
-            tracing::warn!("all HTTP connections are in use; new ones wait");
+            // Once in a power of two: a flood of connections is not to become a flood of lines.
+            let times = metrics.accept_waits.inc() + 1;
+            if times.is_power_of_two() {
+                tracing::warn!(times, "all HTTP connections are in use; new ones wait");
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return None,

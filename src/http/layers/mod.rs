@@ -11,7 +11,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -23,7 +23,7 @@ pub use meters::HttpMetrics;
 pub use outer::X_PROCESS_TIME;
 
 /// What the layers hold requests to.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EdgeOptions {
     /// Origins whose pages may call the API and open WebSockets: `https://shop.example,https://admin.example`, or `*`.
