@@ -1,16 +1,14 @@
-//! All integration tests, in one binary.
+//! The integration tests: one binary, real processes, real sockets.
 
-#[cfg(test)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, this is how a wish that failed is told")]
+
 mod auth_gate;
-#[cfg(test)]
 mod auth_http;
-#[cfg(test)]
+mod clients;
 mod http_admin;
-#[cfg(test)]
 mod http_assets;
-#[cfg(test)]
 mod http_kit;
-#[cfg(test)]
 mod http_layers;
-#[cfg(test)]
 mod http_server;
+mod support;
+mod support_smoke;
