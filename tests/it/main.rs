@@ -4,10 +4,13 @@
 
 mod auth_gate;
 mod auth_http;
+mod clients;
 mod http_admin;
 mod http_assets;
 mod http_kit;
 mod http_layers;
 mod http_server;
+mod stream_broker;
+mod stream_kit;
 mod support;
 mod support_smoke;
