@@ -11,6 +11,8 @@ mod http_kit;
 mod http_layers;
 mod http_server;
 mod stream_broker;
+mod stream_hub;
 mod stream_kit;
+mod stream_ws;
 mod support;
 mod support_smoke;
