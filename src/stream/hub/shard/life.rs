@@ -24,6 +24,7 @@ impl Shard {
             cohort,
             member,
             decoder: Default::default(),
+            deaf: false,
             outbox: None,
             peer,
             ticket,

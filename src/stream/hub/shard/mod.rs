@@ -6,6 +6,7 @@ mod read; // what clients send
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -81,14 +82,15 @@ impl Shard {
                         if event.is_writable() {
                             self.writable(key as u32);
                         }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            self.readable(key as u32);
+                        let ended = event.is_read_closed() || event.is_error();
+                        if event.is_readable() || ended {
+                            self.readable(key as u32, ended);
                         }
                     }
                 }
             }
             for key in std::mem::take(&mut self.unread) {
-                self.readable(key);
+                self.readable(key, true);
             }
             self.turn();
             if Instant::now() >= self.next_tick {
@@ -190,6 +192,10 @@ impl Shard {
                 self.metrics.delivered.inc_by(messages);
                 self.metrics.bytes_out.inc_by(written as u64);
                 self.metrics.outbox_bytes.dec_by(written as i64);
+                if conn.deaf && conn.outbox.is_none() {
+                    // The close frame was the last word; the peer's end of the connection ends ours.
+                    let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
+                }
             }
             Err(()) => self.remove(key, "connection lost"),
         }
