@@ -1,11 +1,19 @@
 //! Nodes: one that ends, and two that share a Redis.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fanfare::stream::{AudienceSpec, Channel, Hub, HubOptions, Memory, Node, Peer, StreamMetrics};
+use fanfare::tasks::Tasks;
+use fanfare::wire::{Close, Dialect, Incoming};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::stream_kit::Plain;
 use crate::stream_ws::{Raw, metric, publish, publish_tagged};
-use crate::support::{Fanfare, Redis, Settings, next_json, next_text};
+use crate::support::{Fanfare, PATIENCE, Redis, Settings, next_json, next_text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_ends_tells_its_clients_to_come_back() {
@@ -24,6 +32,43 @@ async fn a_node_that_ends_tells_its_clients_to_come_back() {
     let (status, codes) = tokio::join!(status, reading);
     assert!(codes.iter().all(|code| *code == 1012), "{codes:?}");
     assert!(status.success(), "{status}");
+}
+
+struct Silent;
+
+impl Peer for Silent {
+    fn message(&mut self, _: Incoming<'_>, _: &mut Vec<Bytes>) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_under_way_when_the_node_ends_is_told_too() {
+    let (hub, tasks) = (Hub::start(HubOptions::default(), StreamMetrics::default()).unwrap(), Tasks::new());
+    let broker = Arc::new(Memory::new(Default::default(), Arc::new(hub.clone())));
+    let node = Node::start(hub.clone(), broker, &tasks);
+    let channels = vec![Channel::new("c").unwrap()];
+    let spec = AudienceSpec { feed: "test", dialect: Dialect::Json, channels, filter: Default::default() };
+    // Places whose sockets have not come keep the shards waiting.
+    let mut tickets = Vec::new();
+    for _ in 0..2 * hub.shards() {
+        tickets.push(node.connect(node.audience(spec.clone()).await.unwrap(), Box::new(Silent)).await);
+    }
+    let mut drain = Box::pin(hub.drain(Close::Restart, PATIENCE));
+    // The first poll tells the shards.
+    assert!(futures_util::poll!(&mut drain).is_pending());
+    let late = node.connect(node.audience(spec).await.unwrap(), Box::new(Silent)).await;
+    for ticket in [tickets.pop().unwrap(), late] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = listener.accept().await.unwrap().0.into_std().unwrap();
+        ticket.adopt(socket, Vec::new()).await;
+        let mut close = [0; 4];
+        tokio::time::timeout(PATIENCE, client.read_exact(&mut close)).await.expect("told in time").unwrap();
+        assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1012));
+    }
+    drop(tickets);
+    drain.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

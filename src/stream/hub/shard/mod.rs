@@ -45,7 +45,8 @@ pub(super) struct Shard {
     closing: Vec<(Instant, u32, u64)>,
     next_tick: Instant,
     tick: u64,
-    drain_until: Option<Instant>,
+    /// Once the server ends: until when, and what connections are told.
+    drain: Option<(Instant, Close)>,
 }
 
 impl Shard {
@@ -64,7 +65,7 @@ impl Shard {
             closing: Vec::new(),
             next_tick: Instant::now() + TICK,
             tick: 0,
-            drain_until: None,
+            drain: None,
         }
     }
 
@@ -96,7 +97,7 @@ impl Shard {
             if Instant::now() >= self.next_tick {
                 self.on_tick();
             }
-            if self.drain_until.is_some_and(|deadline| self.conns.is_empty() || Instant::now() >= deadline) {
+            if self.drain.is_some_and(|(deadline, _)| self.conns.is_empty() || Instant::now() >= deadline) {
                 return;
             }
         }
@@ -104,7 +105,7 @@ impl Shard {
 
     fn wait(&mut self, events: &mut Events) {
         let idle = self.unread.is_empty() && self.inbox.may_sleep();
-        let until = self.drain_until.map_or(self.next_tick, |deadline| deadline.min(self.next_tick));
+        let until = self.drain.map_or(self.next_tick, |(deadline, _)| deadline.min(self.next_tick));
         let timeout = if idle { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != ErrorKind::Interrupted
@@ -128,7 +129,7 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
-                Some(Command::Drain { close, within }) => self.drain(close, within),
+                Some(Command::Drain { close, within }) => self.begin_drain(close, within),
                 None => break,
             }
         }
