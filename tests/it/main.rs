@@ -4,6 +4,7 @@
 
 mod auth_gate;
 mod auth_http;
+mod clients;
 mod http_admin;
 mod http_assets;
 mod http_kit;
