@@ -5,7 +5,6 @@ CREATE TABLE queue_items (
     payload TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'leased', 'dead')),
     attempts BIGINT NOT NULL DEFAULT 0,
-    max_attempts BIGINT,
     run_at TEXT NOT NULL,
     leased_by TEXT,
     last_error TEXT,

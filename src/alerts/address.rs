@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Host;
 
 /// Whether an address belongs to the public Internet: neither this machine, nor a private or special network.
 pub(super) fn is_public(address: IpAddr) -> bool {
@@ -39,10 +40,17 @@ pub(super) fn is_public(address: IpAddr) -> bool {
                 return is_public(IpAddr::from([a, b, c, d]));
             }
             // Everything public is within 2000::/3; of that 2001:db8::/32 is for documents and 2001::/32 is Teredo.
-            first & 0xe000 == 0x2000
-                && !(first == 0x2001 && matches!(second, 0xdb8 | 0))
-                && v6 != Ipv6Addr::UNSPECIFIED
+            first & 0xe000 == 0x2000 && !(first == 0x2001 && matches!(second, 0xdb8 | 0)) && v6 != Ipv6Addr::UNSPECIFIED
         }
+    }
+}
+
+/// Whether a URL's host is this machine or a private network, as far as it can be said without resolving a name.
+pub(super) fn is_private(host: &Host<&str>) -> bool {
+    match host {
+        Host::Ipv4(address) => !is_public((*address).into()),
+        Host::Ipv6(address) => !is_public((*address).into()),
+        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
     }
 }
 
@@ -75,9 +83,28 @@ mod tests {
     #[test]
     fn private_and_special_addresses_are_told_from_public_ones() {
         let private = [
-            "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "255.255.255.255", "224.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fd00::1", "ff02::1",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "2001::1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
         ];
         for text in private {
             assert!(!is_public(text.parse().unwrap()), "{text}");

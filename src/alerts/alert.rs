@@ -166,7 +166,9 @@ mod tests {
         );
         assert_eq!(alert.subject(), "在庫が少なくなっています · Stock is low: TEA-1");
         let text = alert.text();
-        for line in ["商品コード · SKU: TEA-1", "商品名 · Item: 緑茶", "現在の在庫 · Stock now: 3", "shelf: B2", "ID: 7"] {
+        for line in
+            ["商品コード · SKU: TEA-1", "商品名 · Item: 緑茶", "現在の在庫 · Stock now: 3", "shelf: B2", "ID: 7"]
+        {
             assert!(text.lines().any(|it| it == line), "{line} in {text}");
         }
         assert!(!text.contains("null"));

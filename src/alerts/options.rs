@@ -1,8 +1,9 @@
 //! Where alerts go, and how.
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
+use super::address::is_private;
 use crate::auth::Secret;
 
 /// The mail server. Without a host no mail is sent.
@@ -127,22 +128,13 @@ impl AlertOptions {
             let host = parsed.as_ref().and_then(Url::host);
             match host {
                 None => return Err(AlertOptionsError::NotAUrl { url: url.clone() }),
-                Some(host) if !self.allow_private && is_private_literal(&host) => {
+                Some(host) if !self.allow_private && is_private(&host) => {
                     return Err(AlertOptionsError::Private { url: url.clone() });
                 }
                 Some(_) => {}
             }
         }
         Ok(())
-    }
-}
-
-/// A name is looked at when it is resolved; an address that stands in the URL itself is never resolved.
-fn is_private_literal(host: &Host<&str>) -> bool {
-    match host {
-        Host::Ipv4(address) => !super::address::is_public((*address).into()),
-        Host::Ipv6(address) => !super::address::is_public((*address).into()),
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
     }
 }
 

@@ -14,9 +14,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use sha2::Sha256;
+use url::Url;
 
 use super::Alert;
-use super::address::{PrivateAddress, PublicOnly};
+use super::address::{PrivateAddress, PublicOnly, is_private};
 use super::options::AlertOptions;
 use crate::queue::Outcome;
 
@@ -25,6 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Webhooks {
     client: reqwest::Client,
     key: Option<Hmac<Sha256>>,
+    allow_private: bool,
 }
 
 impl Webhooks {
@@ -44,10 +46,14 @@ impl Webhooks {
             // HMAC takes keys of every length, so this is always `Some`.
             Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()
         });
-        Ok(Self { client: client.build()?, key })
+        Ok(Self { client: client.build()?, key, allow_private: options.allow_private })
     }
 
     pub async fn deliver(&self, alert: &Alert, url: &str, delivery_id: &str, now: DateTime<Utc>) -> Outcome {
+        // An address in the URL itself is never resolved, so the resolver cannot refuse it.
+        if !self.allow_private && Url::parse(url).is_ok_and(|url| url.host().is_some_and(|host| is_private(&host))) {
+            return Outcome::Dead("points into a private network".into());
+        }
         let body = match serde_json::to_vec(alert) {
             Ok(body) => body,
             Err(error) => return Outcome::Dead(error.to_string()),
@@ -68,7 +74,11 @@ impl Webhooks {
             Err(error) => {
                 let reason = chain(&error);
                 // The configuration forbids it, and another try changes nothing about that.
-                if error.is_builder() || reason.private { Outcome::Dead(reason.text) } else { Outcome::Retry(reason.text) }
+                if error.is_builder() || reason.private {
+                    Outcome::Dead(reason.text)
+                } else {
+                    Outcome::Retry(reason.text)
+                }
             }
         }
     }
@@ -127,4 +137,33 @@ fn chain(error: &reqwest::Error) -> Reason {
         reason.text.insert_str(0, "timed out: ");
     }
     reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_with_only_private_addresses_is_refused_when_it_is_resolved() {
+        let webhooks = Webhooks::new(&AlertOptions::default()).unwrap();
+        let alert: Alert = serde_json::from_str(r#"{"kind": "low_stock"}"#).unwrap();
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        // Past the check of the settings, as a public name that answers with a private address would be.
+        let refused = webhooks.client.post("http://localhost:9/").send().await.unwrap_err();
+        assert!(chain(&refused).private, "{refused:?}");
+        for url in ["http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost:9/"] {
+            let outcome = webhooks.deliver(&alert, url, "1", now).await;
+            assert!(matches!(outcome, Outcome::Dead(_)), "{url}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn signatures_are_those_of_rfc_2104() {
+        // Computed with `openssl dgst -sha256 -hmac key` over `1700000000.{}`.
+        let key = Hmac::<Sha256>::new_from_slice(b"key").unwrap();
+        assert_eq!(
+            sign(&key, "1700000000", b"{}"),
+            "sha256=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
+        );
+    }
 }

@@ -17,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::watch;
 
 pub use self::options::{QueueOptions, QueueOptionsError};
@@ -46,8 +47,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Item {
     pub id: i64,
-    /// JSON.
-    pub payload: String,
+    pub payload: Value,
     /// 1 in the first attempt.
     pub attempts: u32,
     pub created_at: DateTime<Utc>,
@@ -69,7 +69,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Work {
     topic: &'static str,
-    payload: String,
+    payload: Value,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,7 +87,7 @@ struct PendingLabels {
 /// Queues work as part of `tx`: it exists when, and only when, the transaction commits. Call [`Queue::wake`] after
 /// that; without it a worker finds the work at its next look.
 pub async fn push(
-    tx: &mut Tx<'_>,
+    tx: &mut Tx,
     topic: &'static str,
     payload: &impl Serialize,
     now: DateTime<Utc>,
@@ -98,9 +98,9 @@ pub async fn push(
 impl Work {
     /// A payload is a plain data type: one that cannot be written as JSON is queued as `null`, and its handler buries it.
     pub fn new(topic: &'static str, payload: &impl Serialize) -> Self {
-        let payload = serde_json::to_string(payload).unwrap_or_else(|error| {
+        let payload = serde_json::to_value(payload).unwrap_or_else(|error| {
             tracing::error!(topic, %error, "a payload cannot be written as JSON");
-            "null".to_owned()
+            Value::Null
         });
         Self { topic, payload }
     }
@@ -109,7 +109,7 @@ impl Work {
 impl Item {
     /// The payload as `T`; what is not one will never be one, so the error is a ready outcome.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Outcome> {
-        serde_json::from_str(&self.payload).map_err(|error| Outcome::Dead(format!("payload: {error}")))
+        T::deserialize(&self.payload).map_err(|error| Outcome::Dead(format!("payload: {error}")))
     }
 }
 
@@ -117,7 +117,11 @@ impl Queue {
     pub fn new(db: Db, clock: Clock, options: QueueOptions, registry: &mut Registry) -> Self {
         let (finished, pending) = (Family::default(), Family::default());
         registry.register(name::QUEUE_FINISHED, "Attempts at queued work, by what came of them", finished.clone());
-        registry.register(name::QUEUE_PENDING, "Items in the queue: pending (leased ones too) and dead", pending.clone());
+        registry.register(
+            name::QUEUE_PENDING,
+            "Items in the queue: pending (leased ones too) and dead",
+            pending.clone(),
+        );
         let inner = Inner { db, clock, options, wake: watch::Sender::new(0), finished, pending };
         Self { inner: Arc::new(inner) }
     }
@@ -137,12 +141,7 @@ impl Queue {
     }
 
     /// Dead letters with an id greater than `after_id`, in the order of their ids.
-    pub async fn list_dead(
-        &self,
-        topic: Option<&str>,
-        after_id: i64,
-        limit: u32,
-    ) -> Result<Vec<DeadLetter>, DbError> {
+    pub async fn list_dead(&self, topic: Option<&str>, after_id: i64, limit: u32) -> Result<Vec<DeadLetter>, DbError> {
         sql::list_dead(&self.inner.db, topic, after_id, limit).await
     }
 

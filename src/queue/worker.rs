@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::FutureExt;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use super::{Item, Outcome, Queue};
 use crate::db::DbError;
 
 /// What does the work of one topic.
-pub trait Handler: Send + Sync {
+pub trait Handler: Send + Sync + 'static {
     /// Does the work. It may have been done before, in an attempt whose end nobody heard of.
     fn handle(&self, item: &Item) -> impl Future<Output = Outcome> + Send;
 }
@@ -27,18 +28,22 @@ impl Queue {
     /// Works on `topic` until `stop`; then takes nothing new, and returns when what it has in hand is finished.
     pub async fn run(&self, topic: &'static str, handler: impl Handler, stop: CancellationToken) {
         let options = &self.inner.options;
-        let worker = Worker { queue: self, topic, handler: &handler, name: Uuid::new_v4().to_string() };
+        let name = Uuid::new_v4().to_string();
+        let worker = Arc::new(Worker { queue: self.clone(), topic, handler, name });
         let mut woken = self.inner.wake.subscribe();
-        let mut running = FuturesUnordered::new();
+        // Each attempt is a task: it must go on while this loop waits for the database, or it could sit on the very
+        // connection that the loop waits for.
+        let mut running = JoinSet::new();
         let mut measured_at: Option<Instant> = None;
         while !stop.is_cancelled() {
             woken.mark_unchanged();
             let free = options.concurrency.saturating_sub(running.len());
-            let mut more = false;
-            if free > 0 {
-                let claimed = worker.claim(free).await;
-                more = claimed.len() == free;
-                running.extend(claimed.into_iter().map(|item| worker.attempt(item)));
+            let claimed = if free > 0 { worker.claim(free).await } else { Vec::new() };
+            // When there may be more than there are hands, only an end of work matters, otherwise also news and time.
+            let full = claimed.len() == free;
+            for item in claimed {
+                let worker = worker.clone();
+                running.spawn(async move { worker.attempt(item).await });
             }
             if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
                 measured_at = Some(Instant::now());
@@ -46,28 +51,26 @@ impl Queue {
                     tracing::warn!(topic, %error, "cannot count the queue");
                 }
             }
-            // All hands full: only an end of work matters. Otherwise also news, and the regular look.
-            let full = more || free == 0;
             tokio::select! {
                 () = stop.cancelled() => {}
-                Some(()) = running.next(), if !running.is_empty() => {}
+                Some(_) = running.join_next(), if !running.is_empty() => {}
                 _ = woken.changed(), if !full => {}
                 () = tokio::time::sleep(Duration::from_millis(options.poll_ms)), if !full => {}
             }
         }
-        while running.next().await.is_some() {}
+        while running.join_next().await.is_some() {}
     }
 }
 
-struct Worker<'a, H> {
-    queue: &'a Queue,
+struct Worker<H> {
+    queue: Queue,
     topic: &'static str,
-    handler: &'a H,
+    handler: H,
     /// Marks the leases as this worker's.
     name: String,
 }
 
-impl<H: Handler> Worker<'_, H> {
+impl<H: Handler> Worker<H> {
     async fn claim(&self, limit: usize) -> Vec<Item> {
         let inner = &self.queue.inner;
         let now = inner.clock.now();
@@ -131,7 +134,14 @@ impl<H: Handler> Worker<'_, H> {
             }
             Outcome::Retry(reason) => {
                 let pause = inner.options.backoff(lease.attempts, &mut fastrand::Rng::new());
-                tracing::info!(topic = self.topic, item = lease.id, attempts = lease.attempts, reason, ?pause, "will try again");
+                tracing::info!(
+                    topic = self.topic,
+                    item = lease.id,
+                    attempts = lease.attempts,
+                    reason,
+                    ?pause,
+                    "will try again"
+                );
                 Ok(("retried", sql::retry(&inner.db, lease, now + pause, &reason).await?))
             }
             Outcome::Dead(reason) => {

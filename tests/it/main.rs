@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, this is how a wish that failed is told")]
 
+mod alerts_mail;
+mod alerts_webhook;
 mod auth_gate;
 mod auth_http;
 mod clients;
@@ -10,5 +12,7 @@ mod http_assets;
 mod http_kit;
 mod http_layers;
 mod http_server;
+mod queue_leases;
+mod queue_work;
 mod support;
 mod support_smoke;
