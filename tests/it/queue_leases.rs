@@ -14,22 +14,29 @@ use crate::support::{databases, eventually};
 
 /// Counts how often each item was run, and notes when it was in two hands at once.
 #[derive(Clone, Default)]
-struct Ledger(Arc<Mutex<HashMap<i64, (u32, u32, bool)>>>);
+struct Ledger(Arc<Mutex<HashMap<i64, Entry>>>);
+
+#[derive(Debug, Default, PartialEq)]
+struct Entry {
+    runs: u32,
+    hands: u32,
+    doubled: bool,
+}
 
 impl Handler for Ledger {
     async fn handle(&self, item: &Item) -> Outcome {
         {
             let mut ledger = self.0.lock().unwrap();
-            let (runs, hands, doubled) = ledger.entry(item.id).or_default();
-            *runs += 1;
-            *hands += 1;
-            *doubled |= *hands > 1;
+            let entry = ledger.entry(item.id).or_default();
+            entry.runs += 1;
+            entry.hands += 1;
+            entry.doubled |= entry.hands > 1;
         }
         // Gives every other worker a chance to take the same item.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        self.0.lock().unwrap().get_mut(&item.id).unwrap().1 -= 1;
+        self.0.lock().unwrap().get_mut(&item.id).unwrap().hands -= 1;
         Outcome::Done
     }
 }
@@ -62,7 +69,11 @@ async fn four_workers_of_two_processes_share_the_work_and_never_an_item() {
             worker.await.unwrap();
         }
         let ledger = ledger.0.lock().unwrap();
-        assert!(ledger.values().all(|run| *run == (1, 0, false)), "{}: {ledger:?}", test.url);
+        assert!(
+            ledger.values().all(|entry| *entry == Entry { runs: 1, hands: 0, doubled: false }),
+            "{}: {ledger:?}",
+            test.url
+        );
     }
 }
 
