@@ -9,10 +9,14 @@ import type { Plugin } from "vite";
  */
 export function boot(source: string): Plugin {
   let fileName = source;
+  let building = false;
   return {
     name: "fanfare-boot",
+    configResolved(config) {
+      building = config.command === "build";
+    },
     async buildStart() {
-      if (this.meta.watchMode) return;
+      if (!building) return;
       const text = await readFile(source, "utf8");
       const hash = createHash("sha256").update(text).digest("base64url").slice(0, 8);
       fileName = `assets/boot-${hash}.js`;
