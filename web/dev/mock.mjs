@@ -159,11 +159,12 @@ const server = createServer(async (request, response) => {
     if (!item) return problem(response, 404, "no such item");
     if (request.method === "POST" && match[2]) {
       const { delta } = await bodyOf(request);
-      if (item.sku.endsWith("3")) return problem(response, 422, "the stock cannot change", [{ field: "delta", message: "this item is being counted" }]);
+      if (/^[A-Z]{3}-\d+3$/.test(item.sku)) return problem(response, 422, "the stock cannot change", [{ field: "delta", message: "this item is being counted" }]);
       if (item.stock_quantity + delta < 0) return problem(response, 409, `only ${item.stock_quantity} left`);
       adjust(item, delta);
       return json(response, 200, derived(item));
     }
+    if (request.method === "GET" && !match[2]) return json(response, 200, derived(item));
     if (request.method === "DELETE") {
       items.delete(item.id);
       item.updated_at = iso();

@@ -5,6 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
+import { axe } from "./axe.mjs";
 import { launch } from "../e2e/browser.mjs";
 
 const output = process.argv[2] ?? "shots";
@@ -21,9 +22,9 @@ const SCENES = [
   { name: "many-light-en", scheme: "light", locale: "en-US", size: [1440, 900], mock: ["--items=5000", "--rate=1000"], act: scrollDown },
   { name: "empty-light-en", scheme: "light", locale: "en-US", size: [1440, 900], mock: ["--items=0", "--rate=0"] },
   { name: "empty-dark-ja", scheme: "dark", locale: "ja-JP", size: [390, 844], mock: ["--items=0", "--rate=0"] },
-  { name: "token-light-en", scheme: "light", locale: "en-US", size: [1440, 900], mock: ["--token=secret"], expect401: true, offline: true },
-  { name: "token-dark-ja", scheme: "dark", locale: "ja-JP", size: [390, 844], mock: ["--token=secret"], expect401: true, offline: true },
-  { name: "down-dark-en", scheme: "dark", locale: "en-US", size: [1440, 900], act: goDown, offline: true, expect401: true },
+  { name: "token-light-en", scheme: "light", locale: "en-US", size: [1440, 900], mock: ["--token=secret"], expect401: true },
+  { name: "token-dark-ja", scheme: "dark", locale: "ja-JP", size: [390, 844], mock: ["--token=secret"], expect401: true },
+  { name: "down-dark-en", scheme: "dark", locale: "en-US", size: [1440, 900], act: goDown, expect401: true },
   { name: "failure-light-ja", scheme: "light", locale: "ja-JP", size: [1440, 900], act: failToAdjust, expect401: true },
 ];
 
@@ -67,6 +68,7 @@ for (const scene of SCENES) {
   await page.screenshot({ path: `${output}/${scene.name}.png`, fullPage: scene.full ?? false });
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   if (wide) complaints.push("the page scrolls sideways");
+  if (!scene.act) complaints.push(...(await axe(page)));
   const unexpected = complaints.filter((text) => !(scene.expect401 && /Failed to load resource|WebSocket connection/.test(text)));
   for (const text of unexpected) console.error(`${scene.name}: ${text}`);
   failed += unexpected.length;

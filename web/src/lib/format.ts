@@ -51,7 +51,7 @@ const relatives = new Map<Language, Intl.RelativeTimeFormat>();
 export function ago(language: Language, atMs: number, nowMs: number): string {
   let format = relatives.get(language);
   if (!format) {
-    format = new Intl.RelativeTimeFormat(language, { style: "narrow" });
+    format = new Intl.RelativeTimeFormat(language, { style: "narrow", numeric: "auto" });
     relatives.set(language, format);
   }
   const seconds = Math.max(0, Math.floor((nowMs - atMs) / 1000));

@@ -13,6 +13,8 @@ export interface Alert {
   percent: number | null;
   currency: string;
   awaitsApproval: boolean;
+  /** How often this item has raised this alert since the page was opened. */
+  times: number;
 }
 
 export interface LearningEvent {
@@ -76,6 +78,7 @@ export function stockAlert(m: StockAlert, nowMs: number): Alert {
     percent: null,
     currency: "",
     awaitsApproval: false,
+    times: 1,
   };
 }
 
@@ -92,6 +95,7 @@ export function priceAlert(m: PriceAlert, nowMs: number): Alert {
     percent: toNumber(m.price_change_percent),
     currency: m.currency ?? "JPY",
     awaitsApproval: m.requires_approval === true,
+    times: 1,
   };
 }
 
@@ -104,6 +108,18 @@ function learningKind(type: string, hasError: boolean): LearningEvent["kind"] {
   if (/open|start/.test(type)) return "opened";
   if (/save/.test(type)) return "saved";
   return "other";
+}
+
+/** The lane with new alerts on top. An item that goes on raising one alert keeps one place, with a count. */
+export function mergeAlerts(fresh: Alert[], known: Alert[], limit: number): Alert[] {
+  const lane = new Map<string, Alert>();
+  for (const alert of [...known].reverse().concat(fresh)) {
+    const name = `${alert.kind} ${alert.sku}`;
+    const before = lane.get(name);
+    lane.delete(name);
+    lane.set(name, before ? { ...alert, times: before.times + alert.times } : alert);
+  }
+  return [...lane.values()].reverse().slice(0, limit);
 }
 
 export function learningEvent(m: Message, nowMs: number): LearningEvent {

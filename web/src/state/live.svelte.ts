@@ -18,7 +18,7 @@ import {
   type StockAlert,
 } from "../stream/messages";
 import { Rate } from "../stream/rate";
-import { batch, learningEvent, matchNotice, notice, priceAlert, stockAlert, type Alert, type Batch, type LearningEvent, type MatchNotice, type Notice } from "./activity";
+import { batch, learningEvent, matchNotice, mergeAlerts, notice, priceAlert, stockAlert, type Alert, type Batch, type LearningEvent, type MatchNotice, type Notice } from "./activity";
 import { ItemTable } from "./items";
 import { PriceTable } from "./prices";
 
@@ -339,7 +339,7 @@ export class Live {
     }
     if (itemsChanged) this.#touchItems(itemsMoved);
     if (pricesChanged) this.pricesVersion += 1;
-    if (alerts.length > 0) this.alerts = latest(alerts, this.alerts);
+    if (alerts.length > 0) this.alerts = mergeAlerts(alerts, this.alerts, LANE_LENGTH);
     if (learning.length > 0) this.learning = latest(learning, this.learning);
     if (matches.length > 0) this.matches = latest(matches, this.matches);
     if (batches.length > 0) this.batches = mergeBatches(this.batches, batches);
