@@ -17,6 +17,7 @@ import {
   type PriceUpdate,
   type StockAlert,
 } from "../stream/messages";
+import { Paced } from "../stream/paced";
 import { Rate } from "../stream/rate";
 import { batch, learningEvent, matchNotice, mergeAlerts, notice, priceAlert, stockAlert, type Alert, type Batch, type LearningEvent, type MatchNotice, type Notice } from "./activity";
 import { ItemTable } from "./items";
@@ -36,6 +37,8 @@ const PATHS: Record<FeedName, string> = {
 const LANE_LENGTH = 100;
 /** A table sorted by a changing column is sorted again at most this often: rows that jump cannot be read. */
 const RESORT_MS = 500;
+/** Lanes take in what is new at most this often, for the same reason. */
+const LANE_MS = 200;
 /** Items that only messages know have their details fetched at most this often. */
 const DETAILS_MS = 5_000;
 /** A tick that comes this late means that the machine slept, and then no socket can be trusted. */
@@ -82,6 +85,7 @@ export class Live {
   /** Rises when the order or the choice of rows may be another. */
   orderVersion = $state(0);
   pricesVersion = $state(0);
+  priceOrderVersion = $state(0);
 
   alerts = $state.raw<Alert[]>([]);
   learning = $state.raw<LearningEvent[]>([]);
@@ -96,7 +100,13 @@ export class Live {
   #frames = new Frames<Arrival>((arrivals) => this.#apply(arrivals));
   #rate = new Rate();
   #feeds: Record<FeedName, Feed>;
-  #resortTimer: ReturnType<typeof setTimeout> | null = null;
+  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1));
+  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1));
+  #lanes = new Paced(LANE_MS, () => this.#showLanes());
+  #newAlerts: Alert[] = [];
+  #newLearning: LearningEvent[] = [];
+  #newMatches: MatchNotice[] = [];
+  #newBatches: Batch[] = [];
   #detailsAtMs = 0;
   #probing = false;
   #wasHidden = false;
@@ -121,7 +131,7 @@ export class Live {
         this.#frames.flush();
         this.prices.replace(records, reason === "refresh");
         this.pricesLoaded = true;
-        this.pricesVersion += 1;
+        this.#touchPrices(true);
       }),
       progress: this.#feed("progress"),
       match: this.#feed("match"),
@@ -287,14 +297,25 @@ export class Live {
 
   #touchItems(order: boolean): void {
     this.itemsVersion += 1;
-    if (order) {
-      this.orderVersion += 1;
-      return;
-    }
-    this.#resortTimer ??= setTimeout(() => {
-      this.#resortTimer = null;
-      this.orderVersion += 1;
-    }, RESORT_MS);
+    if (order) this.orderVersion += 1;
+    else this.#resort.ask();
+  }
+
+  #touchPrices(order: boolean): void {
+    this.pricesVersion += 1;
+    if (order) this.priceOrderVersion += 1;
+    else this.#resortPrices.ask();
+  }
+
+  #showLanes(): void {
+    if (this.#newAlerts.length > 0) this.alerts = mergeAlerts(this.#newAlerts, this.alerts, LANE_LENGTH);
+    if (this.#newLearning.length > 0) this.learning = latest(this.#newLearning, this.learning);
+    if (this.#newMatches.length > 0) this.matches = latest(this.#newMatches, this.matches);
+    if (this.#newBatches.length > 0) this.batches = mergeBatches(this.batches, this.#newBatches);
+    this.#newAlerts = [];
+    this.#newLearning = [];
+    this.#newMatches = [];
+    this.#newBatches = [];
   }
 
   /** One frame's messages. Each part of the page is touched at most once. */
@@ -304,10 +325,6 @@ export class Live {
     let itemsMoved = false;
     let itemsChanged = false;
     let pricesChanged = false;
-    const alerts: Alert[] = [];
-    const learning: LearningEvent[] = [];
-    const matches: MatchNotice[] = [];
-    const batches: Batch[] = [];
     for (const { feed, message, buffered } of arrivals) {
       switch (feed) {
         case "inventory":
@@ -316,21 +333,21 @@ export class Live {
             itemsChanged ||= effect !== "none";
             itemsMoved ||= effect === "membership";
             if (effect === "membership" && message["action"] !== "deleted") this.#wantsItems = true;
-          } else if (isStockAlert(message)) alerts.push(stockAlert(message as unknown as StockAlert, now));
+          } else if (isStockAlert(message)) this.#newAlerts.push(stockAlert(message as unknown as StockAlert, now));
           break;
         case "price":
           if (isPriceUpdate(message)) {
             const size = this.prices.size;
             pricesChanged = this.prices.apply(message as unknown as PriceUpdate, buffered, now) || pricesChanged;
             if (this.prices.size > size) this.#wantsPrices = true;
-          } else if (messageType(message) === "price_alert") alerts.push(priceAlert(message as unknown as PriceAlert, now));
+          } else if (messageType(message) === "price_alert") this.#newAlerts.push(priceAlert(message as unknown as PriceAlert, now));
           break;
         case "progress":
-          learning.push(learningEvent(message, now));
+          this.#newLearning.push(learningEvent(message, now));
           break;
         case "match":
-          if (isBatchProgress(message)) batches.push(batch(message as unknown as BatchProgress, now));
-          else if (messageType(message) === "match_notification") matches.push(matchNotice(message, now));
+          if (isBatchProgress(message)) this.#newBatches.push(batch(message as unknown as BatchProgress, now));
+          else if (messageType(message) === "match_notification") this.#newMatches.push(matchNotice(message, now));
           break;
         case "general":
           this.notice = notice(message, now) ?? this.notice;
@@ -338,11 +355,8 @@ export class Live {
       }
     }
     if (itemsChanged) this.#touchItems(itemsMoved);
-    if (pricesChanged) this.pricesVersion += 1;
-    if (alerts.length > 0) this.alerts = mergeAlerts(alerts, this.alerts, LANE_LENGTH);
-    if (learning.length > 0) this.learning = latest(learning, this.learning);
-    if (matches.length > 0) this.matches = latest(matches, this.matches);
-    if (batches.length > 0) this.batches = mergeBatches(this.batches, batches);
+    if (pricesChanged) this.#touchPrices(false);
+    if (this.#newAlerts.length + this.#newLearning.length + this.#newMatches.length + this.#newBatches.length > 0) this.#lanes.ask();
   }
 }
 

@@ -35,6 +35,10 @@ export class PriceTable {
     return this.#rows.size;
   }
 
+  get(key: string): Price | undefined {
+    return this.#rows.get(key);
+  }
+
   replace(records: PriceRecord[], keepPartial: boolean): void {
     const before = this.#rows;
     this.#rows = new Map();
@@ -109,10 +113,11 @@ export class PriceTable {
   }
 
   /** The prices that moved last come first, then the others by SKU. */
-  view(limit: number): Price[] {
+  view(limit: number): string[] {
     return [...this.#rows.values()]
       .sort((a, b) => b.changedAtMs - a.changedAtMs || (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0))
-      .slice(0, limit);
+      .slice(0, limit)
+      .map((row) => row.key);
   }
 }
 

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 
+import { FakeClock } from "./fakes";
 import { Frames } from "./frames";
+import { Paced } from "./paced";
 import { Rate } from "./rate";
 import { isOlder, parseMs, parseNanos } from "./timestamp";
 
@@ -36,6 +38,24 @@ describe("rate", () => {
     expect(rate.perSecond(13_200)).toBe(60);
     expect(rate.series(13_200).at(-1)).toBe(90);
     expect(rate.perSecond(100_000)).toBe(0);
+  });
+});
+
+describe("paced", () => {
+  it("acts at once, then at most once in each period, and never forgets the last request", () => {
+    const clock = new FakeClock();
+    let acts = 0;
+    const paced = new Paced(200, () => (acts += 1), clock);
+    paced.ask();
+    expect(acts).toBe(1);
+    for (let i = 0; i < 50; i += 1) paced.ask();
+    expect(acts).toBe(1);
+    clock.advance(200);
+    expect(acts).toBe(2);
+    clock.advance(1000);
+    expect(acts).toBe(2);
+    paced.ask();
+    expect(acts).toBe(3);
   });
 });
 
