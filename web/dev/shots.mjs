@@ -67,6 +67,8 @@ for (const scene of SCENES) {
   await scene.act?.(page, base);
   await page.screenshot({ path: `${output}/${scene.name}.png`, fullPage: scene.full ?? false });
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  const tall = await page.evaluate(() => innerWidth >= 1120 && document.documentElement.scrollHeight > innerHeight);
+  if (tall) complaints.push("the page scrolls though its tiles should");
   if (wide) complaints.push("the page scrolls sideways");
   if (!scene.act) complaints.push(...(await axe(page)));
   const unexpected = complaints.filter((text) => !(scene.expect401 && /Failed to load resource|WebSocket connection/.test(text)));
