@@ -15,7 +15,9 @@ const rate = Number(options.rate ?? 8);
 const token = options.token ?? "";
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 
-const POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'";
+const POLICY =
+  "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; object-src 'none'; base-uri 'none'; " +
+  "form-action 'self'; frame-ancestors 'none'";
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const GOODS = {
   tea: ["Sencha 100 g", "Gyokuro 50 g", "Hojicha 200 g", "Genmaicha 150 g", "抹茶 宇治 40g", "玄米茶 ティーバッグ"],
