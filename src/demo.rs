@@ -1,6 +1,0 @@
-//! (being written)
-#[derive(clap::Args)]
-pub struct DemoOptions {}
-pub async fn run(_options: DemoOptions) -> anyhow::Result<()> {
-    Ok(())
-}
