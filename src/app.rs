@@ -1,1 +1,140 @@
-//! (to be written)
+//! The app as a value: `build` makes every part once, `serve` runs them and ends them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin, Probe};
+use crate::auth::Gate;
+use crate::clock::Clock;
+use crate::config::{InfluxDb, Settings};
+use crate::db::{Db, DbMetrics};
+use crate::feeds::inventory::Inventory;
+use crate::feeds::price::Prices;
+use crate::feeds::{Outbox, Relay};
+use crate::http::{layers, server};
+use crate::routes::{self, Parts};
+use crate::session::Sessions;
+use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
+use crate::tasks::Tasks;
+use crate::telemetry::Registry;
+use crate::wire::Close;
+
+/// Every part, made and connected, none of them serving yet.
+pub struct App {
+    settings: Settings,
+    router: axum::Router,
+    node: Node,
+    db: Db,
+    server_metrics: server::ServerMetrics,
+    /// Ends after the last request, as handlers rely on them.
+    tasks: Tasks,
+}
+
+impl App {
+    /// Fails, with one line, when something that was configured cannot be reached.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let (clock, tasks) = (Clock::system(), Tasks::new());
+        let mut registry = admin::registry();
+        let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
+        let hub =
+            Hub::start(settings.stream.clone(), StreamMetrics::register(metrics)).context("starting the shards")?;
+        let db = open_database(&settings, metrics).await?;
+        let broker = broker(&settings, hub.clone()).await?;
+        let node = Node::start(hub, broker, &tasks);
+        let outbox = Outbox::default();
+        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
+        let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
+        let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
+        tasks.spawn("outbox relay", relay.run(tasks.stop()));
+        let gate = Gate::new(&settings.auth, clock, metrics)?;
+        let origins = settings.edge.allowed_origins.clone();
+        let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);
+        let server_metrics = server::ServerMetrics::register(metrics);
+        let http_metrics = layers::HttpMetrics::register(metrics);
+        let probes = probes(&settings, &node, &db)?;
+        let system_info = system_info(&node, &db);
+        let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
+        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
+        let router = layers::apply(router, &settings.edge, http_metrics);
+        Ok(Self { settings, router, node, db, server_metrics, tasks })
+    }
+
+    /// Serves until `stop`; then finishes requests, tells every stream to reconnect, flushes, and ends.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let deadline = Duration::from_millis(self.settings.server.drain_timeout_ms);
+        let http = server::serve(listener, self.router, self.settings.http, self.server_metrics, stop.clone());
+        let hub = self.node.hub().clone();
+        let streams = async {
+            stop.cancelled().await;
+            tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
+            hub.drain(Close::Restart, deadline).await;
+        };
+        tokio::join!(http, streams);
+        for task in self.tasks.drain(deadline).await {
+            tracing::warn!(task, "a task did not end in time");
+        }
+        self.node.broker().stop().await;
+        self.db.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn broker(settings: &Settings, hub: Hub) -> anyhow::Result<Arc<dyn Broker>> {
+    let sink: SharedSink = Arc::new(hub);
+    Ok(match &settings.redis.url {
+        Some(url) => {
+            let redis = Redis::connect(url.expose(), settings.redis.options(), sink).await;
+            Arc::new(redis.context("Redis (REDIS_URL) cannot be used")?)
+        }
+        None => Arc::new(Memory::new(settings.memory.clone(), sink)),
+    })
+}
+
+/// Opens the database and brings its tables up to date.
+pub async fn open_database(settings: &Settings, registry: &mut Registry) -> anyhow::Result<Db> {
+    let metrics = DbMetrics::register(registry);
+    let db = Db::open(&settings.database_url(), &settings.database.options(), metrics).await;
+    let db = db.context("the database (DATABASE_URL) cannot be used")?;
+    db.migrate().await.context("the database's tables cannot be brought up to date")?;
+    Ok(db)
+}
+
+fn probes(settings: &Settings, node: &Node, db: &Db) -> anyhow::Result<Vec<Probe>> {
+    let (broker, db) = (node.broker().clone(), db.clone());
+    let mut probes = vec![Probe::mandatory("broker", move || {
+        let broker = broker.clone();
+        async move { broker.ping().await.map(|()| broker.name().to_owned()).map_err(|error| error.to_string()) }
+    })];
+    probes.push(Probe::mandatory("database", move || {
+        let db = db.clone();
+        async move { db.ping().await.map(|()| db.engine().to_owned()).map_err(|_| "does not answer".to_owned()) }
+    }));
+    if let InfluxDb { url: Some(url), .. } = &settings.influxdb {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        let ping = format!("{}/ping", url.trim_end_matches('/'));
+        probes.push(Probe::optional("influxdb", move || {
+            let request = client.get(&ping);
+            async move {
+                let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+                answer.map(|_| "reachable".to_owned()).map_err(|error| error.without_url().to_string())
+            }
+        }));
+    }
+    Ok(probes)
+}
+
+fn system_info(node: &Node, db: &Db) -> admin::SystemInfo {
+    let (node, db) = (node.clone(), db.clone());
+    Box::new(move || {
+        serde_json::json!({
+            "database": { "engine": db.engine(), "pool": db.pool_figures() },
+            "broker": node.broker().name(),
+            "connections": node.hub().connections(),
+            "shards": node.hub().shards(),
+        })
+    })
+}

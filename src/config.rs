@@ -1,1 +1,314 @@
-//! (to be written)
+//! Settings: raw → checked, before a port is bound. `config/default.toml` < a file < the environment; unknown keys are
+//! refused by name; secrets cannot be printed.
+
+mod print;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use config::{Config, File, FileFormat};
+use serde::Deserialize;
+
+use crate::auth::{AuthOptions, Secret};
+use crate::db::DbOptions;
+use crate::feeds::price::PriceOptions;
+use crate::http::layers::EdgeOptions;
+use crate::http::server::ServerOptions;
+use crate::session::LimitOptions;
+use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Names that deployments set already, and the keys they stand for.
+const NAMES: &[(&str, &str)] = &[
+    ("DATABASE_URL", "database.url"),
+    ("DB_POOL_SIZE", "database.pool_size"),
+    ("DB_MAX_OVERFLOW", "database.max_overflow"),
+    ("REDIS_URL", "redis.url"),
+    ("INFLUXDB_URL", "influxdb.url"),
+    ("INFLUXDB_TOKEN", "influxdb.token"),
+    ("INFLUXDB_ORG", "influxdb.org"),
+    ("INFLUXDB_BUCKET", "influxdb.bucket"),
+    ("SECRET_KEY", "auth.secret_key"),
+    ("JWT_SECRET_KEY", "auth.jwt_secret_key"),
+    ("ALLOWED_ORIGINS", "edge.allowed_origins"),
+    ("LOG_LEVEL", "log.level"),
+];
+const PREFIX: &str = "FANFARE__";
+
+/// Everything that can be set; each part's options stand beside the part.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub server: Server,
+    pub log: Log,
+    pub auth: AuthOptions,
+    pub http: ServerOptions,
+    pub edge: EdgeOptions,
+    pub limits: LimitOptions,
+    pub stream: HubOptions,
+    pub memory: MemoryOptions,
+    pub redis: Redis,
+    pub database: Database,
+    pub price: PriceOptions,
+    pub influxdb: InfluxDb,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    /// How long a stop may take in all.
+    pub drain_timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// `url` decides whether there is a Redis; the rest says how to use it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    pub url: Option<Secret>,
+    pub queue_messages: usize,
+    pub command_timeout_ms: u64,
+    pub connect_timeout_ms: u64,
+}
+
+impl Redis {
+    pub fn options(&self) -> RedisOptions {
+        RedisOptions {
+            queue_messages: self.queue_messages,
+            command_timeout_ms: self.command_timeout_ms,
+            connect_timeout_ms: self.connect_timeout_ms,
+        }
+    }
+}
+
+/// `url` decides which database it is; the rest says how to use it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite://path` or `postgres://…`; unset: a SQLite file in the data directory.
+    pub url: Option<Secret>,
+    pub pool_size: u32,
+    pub max_overflow: u32,
+    pub acquire_timeout_ms: u64,
+    pub recycle_s: u64,
+}
+
+impl Database {
+    pub fn options(&self) -> DbOptions {
+        DbOptions {
+            pool_size: self.pool_size,
+            max_overflow: self.max_overflow,
+            acquire_timeout_ms: self.acquire_timeout_ms,
+            recycle_s: self.recycle_s,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InfluxDb {
+    pub url: Option<String>,
+    pub token: Option<Secret>,
+    pub org: String,
+    pub bucket: String,
+}
+
+/// What the command line says before everything else.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub listen: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The settings in force, and how to print them.
+pub struct Loaded {
+    pub settings: Settings,
+    raw: Config,
+}
+
+impl Loaded {
+    /// Reads `file` if there is one, then `environment` (names and values), then the command line's overrides.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        overrides: Overrides,
+    ) -> anyhow::Result<Self> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        for (key, value) in from_environment(environment) {
+            builder = builder.set_override(key, value)?;
+        }
+        if let Some(listen) = overrides.listen {
+            builder = builder.set_override("server.listen", listen.to_string())?;
+        }
+        if let Some(data_dir) = overrides.data_dir {
+            builder = builder.set_override("server.data_dir", data_dir.to_string_lossy().into_owned())?;
+        }
+        let raw = builder.build()?;
+        let settings: Settings = raw.clone().try_deserialize().context("settings")?;
+        settings.check()?;
+        Ok(Self { settings, raw })
+    }
+
+    /// The settings in force as TOML, secrets hidden.
+    pub fn print(&self) -> anyhow::Result<String> {
+        print::without_secrets(&self.raw)
+    }
+}
+
+impl Settings {
+    /// The database's URL; the embedded one lies in the data directory.
+    pub fn database_url(&self) -> String {
+        match &self.database.url {
+            Some(url) => url.expose().to_owned(),
+            None => format!("sqlite://{}", self.server.data_dir.join("fanfare.db").display()),
+        }
+    }
+
+    /// Rules over several settings; each refusal is one line that names them.
+    fn check(&self) -> anyhow::Result<()> {
+        self.auth.check()?;
+        let open =
+            self.auth.secret_key.is_none() && self.auth.jwt_secret_key.is_none() && self.auth.api_keys.is_empty();
+        if open && !self.server.listen.ip().is_loopback() {
+            bail!(
+                "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
+                self.server.listen
+            );
+        }
+        let stream = &self.stream;
+        ensure!(
+            (1..stream.ping_interval_s).contains(&stream.pong_timeout_s),
+            "stream.pong_timeout_s ({}) must be at least 1 and shorter than stream.ping_interval_s ({})",
+            stream.pong_timeout_s,
+            stream.ping_interval_s
+        );
+        ensure!(stream.shards <= 1024, "stream.shards ({}) is more than 1024", stream.shards);
+        ensure!(stream.inbox_messages > 0, "stream.inbox_messages must be at least 1");
+        ensure!(
+            stream.outbox_bytes >= stream.max_message_bytes && stream.max_message_bytes >= 125,
+            "stream.outbox_bytes must be at least stream.max_message_bytes, and that at least 125"
+        );
+        Ok(())
+    }
+}
+
+/// Keys and values of all variables that are ours. REDIS_HOST and REDIS_PORT make a URL when REDIS_URL is not set.
+fn from_environment(environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let (mut found, mut host, mut port) = (Vec::new(), None, "6379".to_owned());
+    for (name, value) in environment {
+        if let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == name) {
+            // Compose files pass unset variables on as empty ones.
+            if !value.is_empty() {
+                found.push((key.to_string(), value));
+            }
+        } else if let Some(key) = name.strip_prefix(PREFIX) {
+            found.push((key.to_ascii_lowercase().replace("__", "."), value));
+        } else if name == "REDIS_HOST" && !value.is_empty() {
+            host = Some(value);
+        } else if name == "REDIS_PORT" && !value.is_empty() {
+            port = value;
+        }
+    }
+    if let Some(host) = host
+        && !found.iter().any(|(key, _)| key == "redis.url")
+    {
+        found.push(("redis.url".into(), format!("redis://{host}:{port}")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)]) -> anyhow::Result<Loaded> {
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Loaded::read(None, environment, Overrides::default())
+    }
+
+    fn refusal(environment: &[(&str, &str)]) -> String {
+        let line = format!("{:#}", load(environment).err().expect("refused"));
+        assert!(!line.contains('\n'), "one line: {line}");
+        line
+    }
+
+    const LONG: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn defaults_are_the_parts_defaults() {
+        let settings = load(&[]).unwrap().settings;
+        assert_eq!(settings.server.listen, "127.0.0.1:8000".parse().unwrap());
+        assert_eq!(format!("{:?}", settings.stream), format!("{:?}", HubOptions::default()));
+        assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
+        assert_eq!(format!("{:?}", settings.memory), format!("{:?}", MemoryOptions::default()));
+        assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
+        assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
+        assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
+        assert_eq!(format!("{:?}", settings.edge), format!("{:?}", EdgeOptions::default()));
+    }
+
+    #[test]
+    fn the_environment_has_known_names_and_any_key() {
+        let key = "00123456789012345678901234567890123";
+        let settings = load(&[
+            ("REDIS_HOST", "cache"),
+            ("REDIS_PORT", "7000"),
+            ("SECRET_KEY", key),
+            ("FANFARE__STREAM__SHARDS", "3"),
+            ("FANFARE__SERVER__LISTEN", "0.0.0.0:80"),
+            ("ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("INFLUXDB_TOKEN", ""),
+        ])
+        .unwrap()
+        .settings;
+        assert_eq!(settings.redis.url.unwrap().expose(), "redis://cache:7000");
+        assert_eq!(settings.auth.secret_key.unwrap().expose(), key);
+        assert_eq!(settings.stream.shards, 3);
+        assert!(settings.edge.allowed_origins.allows(Some("https://b.example"), None));
+        assert!(settings.influxdb.token.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_by_name() {
+        assert!(refusal(&[("FANFARE__STREAM__SHARD", "3")]).contains("shard"));
+        assert!(refusal(&[("FANFARE__STREAM__SHARDS", "many")]).contains("shards"));
+        assert!(refusal(&[("SECRET_KEY", "short")]).contains("SECRET_KEY"));
+        assert!(refusal(&[("FANFARE__SERVER__LISTEN", "0.0.0.0:8000")]).contains("loopback"));
+        assert!(refusal(&[("FANFARE__STREAM__PONG_TIMEOUT_S", "25")]).contains("pong_timeout_s"));
+        assert!(load(&[("FANFARE__SERVER__LISTEN", "0.0.0.0:8000"), ("SECRET_KEY", LONG)]).is_ok());
+    }
+
+    #[test]
+    fn printing_hides_secrets() {
+        let environment =
+            [("SECRET_KEY", LONG), ("REDIS_URL", "redis://me:hunter2@cache:6379/1"), ("INFLUXDB_TOKEN", "tok-tok")];
+        let printed = load(&environment).unwrap().print().unwrap();
+        for secret in [LONG, "hunter2", "tok-tok"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        assert!(
+            printed.contains("redis://me:***@cache:6379/1") && printed.contains("ping_interval_s = 25"),
+            "{printed}"
+        );
+    }
+}

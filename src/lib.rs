@@ -1,6 +1,7 @@
 //! Fanfare: a real-time streaming server. The modules, in reading order.
 
 pub mod app; // builds every part once, runs them, drains them
+pub mod commands; // what each command of the command line does
 pub mod config; // settings: defaults < file < environment, checked before a port is bound
 pub mod routes; // every URL on one page
 

@@ -1,1 +1,65 @@
-fn main() {}
+//! The command line; what each command does stands in `fanfare::commands`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use fanfare::config::{Loaded, Overrides};
+use fanfare::{commands, demo};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A real-time streaming server: rows and events in, live feeds out.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// A TOML file; its keys go before the defaults, the environment before it.
+    #[arg(long, global = true, env = "FANFARE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve streams, the API and the page, with the workers inside.
+    Serve(Place),
+    /// Run the queue's workers alone, beside servers that share the database.
+    Worker(Place),
+    /// Bring the database's tables up to date and end.
+    Migrate(Place),
+    /// Print a token for a caller.
+    Token(commands::TokenRequest),
+    /// Play a day of synthetic shop traffic against a running server.
+    Demo(demo::DemoOptions),
+    /// Print the settings in force, secrets hidden, or say what is wrong with them.
+    CheckConfig(Place),
+}
+
+#[derive(Args)]
+struct Place {
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let load = |place: Place| {
+        let overrides = Overrides { listen: place.listen, data_dir: place.data_dir };
+        Loaded::read(cli.config.as_deref(), std::env::vars(), overrides)
+    };
+    let done = match cli.command {
+        Command::Serve(place) => load(place).and_then(commands::serve),
+        Command::Worker(place) => load(place).and_then(commands::serve),
+        Command::Migrate(place) => load(place).and_then(commands::serve),
+        Command::Token(request) => {
+            load(Place { listen: None, data_dir: None }).and_then(|it| commands::token(it, request))
+        }
+        Command::Demo(options) => commands::demo(options),
+        Command::CheckConfig(place) => load(place).and_then(commands::check_config),
+    };
+    done.map_or_else(commands::refuse, |()| std::process::ExitCode::SUCCESS)
+}

@@ -16,21 +16,38 @@ pub mod name {
     pub const CONNECTIONS_CLOSED: &str = "websocket_connections_closed";
     pub const UPGRADES_REJECTED: &str = "websocket_upgrades_rejected";
     pub const PUBLICATIONS: &str = "publications";
+    pub const PUBLICATIONS_UNHEARD: &str = "publications_unheard";
     pub const PUBLICATIONS_INVALID: &str = "publications_invalid";
     pub const DELIVERIES: &str = "deliveries";
     pub const DELIVERIES_FILTERED: &str = "deliveries_filtered";
     pub const DELIVERIES_DROPPED: &str = "deliveries_dropped";
+    pub const BYTES_OUT: &str = "websocket_sent_bytes";
+    pub const WRITES: &str = "websocket_writes";
+    pub const MESSAGES_IN: &str = "websocket_messages_received";
+    pub const TURNS: &str = "shard_turns";
+    pub const OUTBOX_BYTES: &str = "websocket_pending_bytes";
+    pub const INBOX_FULL: &str = "shard_inbox_full";
+    pub const ENCODINGS: &str = "publication_encodings";
     pub const BROKER_CONNECTED: &str = "broker_connected";
     pub const BROKER_GAPS: &str = "broker_gaps";
 
     // http
     pub const HTTP_REQUESTS: &str = "http_requests";
     pub const HTTP_REQUEST_DURATION: &str = "http_request_duration_seconds";
+    pub const HTTP_PANICS: &str = "http_panics";
+    pub const HTTP_CONNECTIONS: &str = "http_connections";
+    pub const HTTP_CONNECTIONS_ACCEPTED: &str = "http_connections_accepted";
+    pub const HTTP_ACCEPT_ERRORS: &str = "http_accept_errors";
+    pub const HTTP_ACCEPT_WAITS: &str = "http_accept_waits";
+
+    // auth
+    pub const AUTH_FAILURES: &str = "auth_failures";
 
     // rows, outbox, queue, alerts
     pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";
     pub const DB_CONNECTIONS: &str = "db_connections";
     pub const OUTBOX_RELAYED: &str = "outbox_relayed";
+    pub const OUTBOX_REFUSED: &str = "outbox_refused";
     pub const OUTBOX_PENDING: &str = "outbox_pending";
     pub const QUEUE_FINISHED: &str = "queue_items_finished";
     pub const QUEUE_PENDING: &str = "queue_items_pending";

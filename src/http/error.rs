@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -14,7 +14,8 @@ pub struct Problem {
     kind: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
-    retry_after_s: Option<u64>,
+    /// Headers that belong to this answer: `Retry-After`, `WWW-Authenticate`, `Allow`.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What is wrong with one field of the input.
@@ -33,7 +34,7 @@ impl FieldError {
 
 impl Problem {
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
     /// 422: the request was understood, but fields of it break a rule.
@@ -62,8 +63,8 @@ impl Problem {
 
     /// 503: try again after so many seconds.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after_s: u64) -> Self {
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        Self { retry_after_s: Some(retry_after_s), ..problem }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from(retry_after_s))
     }
 
     /// 500: logs the cause with the request's trace and tells the caller nothing of it.
@@ -74,6 +75,12 @@ impl Problem {
 
     pub fn with_field(mut self, field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         self.errors.push(FieldError::new(field, message));
+        self
+    }
+
+    /// Adds a header that the answer is to carry.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -105,9 +112,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        headers.extend(self.headers);
         response
     }
 }

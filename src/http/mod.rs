@@ -1,7 +1,20 @@
 //! The edge kit: what every HTTP endpoint shares.
 
-mod error;
-mod extract;
+pub mod assets;
+pub mod guard;
+pub mod layers;
+pub mod server;
 
+mod body;
+mod error;
+mod etag;
+mod extract;
+mod origin;
+mod trace;
+
+pub use body::{BodyError, BoundedBody};
 pub use error::{FieldError, Problem};
-pub use extract::{Json, Path, Query};
+pub use etag::ETag;
+pub use extract::{Json, Path, Query, parse};
+pub use origin::{OriginError, Origins};
+pub use trace::TraceId;

@@ -1,11 +1,31 @@
 //! The node: the one way into the stream.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::sync::Notify;
 
-use super::{Channel, Position, Tags};
+use super::audience::Watch;
+use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Peer, Position, Tags, Ticket};
+use crate::tasks::Tasks;
+use crate::wire::is_json;
 
+/// How long a channel that nobody listens to stays subscribed: a page that reloads does not cost two subscriptions.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Cloning shares the node.
 #[derive(Clone)]
-pub struct Node {}
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    hub: Hub,
+    broker: Arc<dyn Broker>,
+    audiences: Mutex<HashMap<AudienceSpec, Weak<Audience>>>,
+    /// Notified when a channel has lost its last listener.
+    idle: Arc<Notify>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -18,10 +38,93 @@ pub enum PublishError {
 }
 
 impl Node {
+    /// `tasks` runs the one background task: channels that fell idle are unsubscribed.
+    pub fn start(hub: Hub, broker: Arc<dyn Broker>, tasks: &Tasks) -> Self {
+        let node = Self(Arc::new(Inner { hub, broker, audiences: Mutex::default(), idle: Arc::default() }));
+        let (this, stop) = (node.clone(), tasks.stop());
+        tasks.spawn("unsubscribe idle channels", async move {
+            loop {
+                let tidy = async {
+                    this.0.idle.notified().await;
+                    tokio::time::sleep(LINGER).await;
+                    this.unsubscribe_idle().await;
+                };
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tidy => {}
+                }
+            }
+        });
+        node
+    }
+
     /// Publishes through the broker. `Ok` means that the broker has accepted it and gave it a position.
     /// `tags` serve filters whose value does not stand in the data itself.
     pub async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, PublishError> {
-        let _ = (channel, data, tags);
-        Err(PublishError::Unavailable("not started".into()))
+        is_json(&data).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        let published = self.0.broker.publish(channel, data, tags).await;
+        published.map_err(|error| PublishError::Unavailable(error.to_string()))
+    }
+
+    /// The audience for `spec`: shared with whoever has asked for the same. When it is there, its channels are
+    /// subscribed at the broker.
+    pub async fn audience(&self, spec: AudienceSpec) -> Result<Arc<Audience>, BrokerError> {
+        if let Some(audience) = self.audiences().get(&spec).and_then(Weak::upgrade) {
+            return Ok(audience);
+        }
+        let mut watches = Vec::with_capacity(spec.channels.len());
+        for channel in &spec.channels {
+            let active = self.0.hub.activate(channel);
+            // Counted as watched before the lock, so that no one unsubscribes in between.
+            let watch = Watch::new(active, self.0.idle.clone());
+            let mut subscribed = watch.active.subscribed.lock().await;
+            if !*subscribed {
+                self.0.broker.subscribe(channel).await?;
+                tracing::debug!(%channel, "subscribed");
+                *subscribed = true;
+            }
+            drop(subscribed);
+            watches.push(watch);
+        }
+        let audience = Arc::new(Audience::new(spec.clone(), watches));
+        let mut audiences = self.audiences();
+        if audiences.len() >= 64 && audiences.len().is_power_of_two() {
+            audiences.retain(|_, audience| audience.strong_count() > 0);
+        }
+        audiences.insert(spec, Arc::downgrade(&audience));
+        Ok(audience)
+    }
+
+    /// Takes a place in the hub; see [`Hub::connect`].
+    pub async fn connect(&self, audience: Arc<Audience>, peer: Box<dyn Peer>) -> Ticket {
+        self.0.hub.connect(audience, peer).await
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    fn audiences(&self) -> std::sync::MutexGuard<'_, HashMap<AudienceSpec, Weak<Audience>>> {
+        self.0.audiences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn unsubscribe_idle(&self) {
+        for active in self.0.hub.all_active() {
+            if active.watched() {
+                continue;
+            }
+            let mut subscribed = active.subscribed.lock().await;
+            if *subscribed && !active.watched() {
+                match self.0.broker.unsubscribe(&active.channel).await {
+                    Ok(()) => *subscribed = false,
+                    Err(error) => tracing::warn!(%error, channel = %active.channel, "could not unsubscribe"),
+                }
+            }
+        }
+        self.0.hub.forget_idle();
     }
 }

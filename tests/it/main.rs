@@ -1,2 +1,14 @@
-#[test]
-fn nothing() {}
+//! The integration tests: one binary, real processes, real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, this is how a wish that failed is told")]
+
+mod auth_gate;
+mod auth_http;
+mod clients;
+mod http_admin;
+mod http_assets;
+mod http_kit;
+mod http_layers;
+mod http_server;
+mod support;
+mod support_smoke;

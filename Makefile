@@ -1,0 +1,80 @@
+# `make help` lists what there is. Everything is quick when there is nothing to do.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+LISTEN ?= 127.0.0.1:8000
+DATA_DIR ?= data
+CARGO_TARGET_DIR ?= target
+# Beside the build, where the tests look for it.
+VENV := $(CARGO_TARGET_DIR)/test-venv
+
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## build everything and serve on http://127.0.0.1:8000 (LISTEN, DATA_DIR)
+	$(CARGO_TARGET_DIR)/release/fanfare serve --listen $(LISTEN) --data-dir $(DATA_DIR)
+
+.PHONY: build
+build: web ## the release binary with the web page in it
+	cargo build --release --locked
+
+.PHONY: web
+web: web/dist/index.html ## the web page, which the binary embeds
+
+web/dist/index.html: web/node_modules/.stamp $(WEB_SOURCES)
+	cd web && npm run build
+	@touch $@
+
+# node_modules follows the lock file; the stamp is newer than the lock when they agree.
+%/node_modules/.stamp: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
+	@touch $@
+
+$(VENV)/.stamp: tests/clients/requirements.txt
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.PHONY: test-setup
+test-setup: ## install what the tests need: servers, a browser, Python and Node clients
+	scripts/setup-tests
+	@$(MAKE) --no-print-directory $(VENV)/.stamp tests/clients/node_modules/.stamp loadtest/node_modules/.stamp web/node_modules/.stamp
+
+.PHONY: test
+test: test-setup lint ## every check and every test (installs what is missing)
+	cd web && npm test
+	cargo test --locked --lib --test it --no-run
+	loadtest/smoke-ci $(CARGO_TARGET_DIR)/debug/fanfare
+	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
+
+.PHONY: lint
+lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web page and the load tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cd web && npm run check
+	cd loadtest && npm run check
+
+.PHONY: audit
+audit: ## licenses, sources and known advisories of every crate (needs `cargo install cargo-deny`)
+	cargo deny --locked check
+
+.PHONY: bench
+bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures
+	loadtest/smoke-ci $(CARGO_TARGET_DIR)/release/fanfare
+
+.PHONY: lock
+lock: ## renew tests/clients/requirements.txt from requirements.in
+	python3 -m venv target/lock-venv
+	target/lock-venv/bin/pip install --quiet pip-tools
+	cd tests/clients && ../../target/lock-venv/bin/pip-compile --quiet --strip-extras --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.txt requirements.in
+
+.PHONY: clean
+clean: ## remove what was built; DATA_DIR stays
+	rm -rf target web/dist {web,loadtest,tests/clients}/node_modules

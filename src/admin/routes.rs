@@ -1,0 +1,99 @@
+//! The operators' endpoints.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Admin, ServiceHealth, VERSION, metrics};
+use crate::http::{FieldError, Json, Problem};
+use crate::stream::{Channel, PublishError};
+
+#[derive(Serialize)]
+pub struct Liveness {
+    status: &'static str,
+    version: &'static str,
+    uptime_s: u64,
+}
+
+/// `GET /health`: this process answers. Asks nothing else, so that a database that is down restarts no server.
+pub async fn health(State(admin): State<Admin>) -> Json<Liveness> {
+    Json(Liveness { status: "healthy", version: VERSION, uptime_s: admin.uptime().as_secs() })
+}
+
+#[derive(Serialize)]
+struct Detailed<'a> {
+    status: &'static str,
+    version: &'static str,
+    uptime_s: u64,
+    services: BTreeMap<&'static str, &'a ServiceHealth>,
+}
+
+/// `GET /health/detailed`: each service with its state; 503 when one is down without which this server cannot work.
+pub async fn health_detailed(State(admin): State<Admin>) -> Response {
+    let report = admin.check().await;
+    let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let detailed = Detailed {
+        status: report.status(),
+        version: VERSION,
+        uptime_s: admin.uptime().as_secs(),
+        services: report.services.iter().map(|service| (service.name, service)).collect(),
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(detailed)).into_response()
+}
+
+/// `GET /metrics`: everything that is counted, as OpenMetrics text.
+pub async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
+    // Off the async threads: counting thousands of open descriptors takes milliseconds.
+    let encoded = tokio::task::spawn_blocking(move || metrics::text(&admin.inner.registry)).await;
+    let text = encoded.map_err(Problem::internal)?.map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// `GET /system-info`: version, uptime, pools, engines, connections.
+pub async fn system_info(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    Json(admin.system_info())
+}
+
+/// What a trusted back end publishes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishBody {
+    channel: String,
+    /// Any JSON value; subscribers get its very bytes.
+    data: Box<RawValue>,
+    /// Names and values for filters whose value does not stand in the data.
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+pub struct Published {
+    result: PublishedAt,
+}
+
+#[derive(Serialize)]
+struct PublishedAt {
+    offset: u64,
+    epoch: String,
+}
+
+/// `POST /api/publish`: publishes as it is, past the feeds and their rules.
+pub async fn publish(State(admin): State<Admin>, Json(body): Json<PublishBody>) -> Result<Json<Published>, Problem> {
+    let channel = Channel::new(&body.channel)
+        .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;
+    let data = Bytes::from(String::from(Box::<str>::from(body.data)));
+    let tags = body.tags.into_iter().collect();
+    match admin.inner.node.publish(&channel, data, tags).await {
+        Ok(position) => Ok(Json(Published { result: PublishedAt { offset: position.offset, epoch: position.epoch } })),
+        Err(PublishError::NotJson(reason)) => Err(Problem::invalid(vec![FieldError::new("data", reason)])),
+        Err(error @ PublishError::Unavailable(_)) => {
+            tracing::warn!(%error, %channel, "raw publish failed");
+            Err(Problem::unavailable("the message broker is not available", 1))
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What each command of the command line does.
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::auth::{Role, issue_token};
+use crate::clock::Clock;
+use crate::config::{Loaded, LogFormat};
+use crate::http::server;
+use crate::{demo, telemetry};
+
+/// Who the printed token is for.
+#[derive(clap::Args)]
+pub struct TokenRequest {
+    /// The caller's name, the token's `sub`.
+    #[arg(long)]
+    sub: String,
+    /// admin, manager or user.
+    #[arg(long, default_value = "user")]
+    role: Role,
+    /// How long the token is valid, in seconds.
+    #[arg(long, default_value_t = 86_400)]
+    ttl_s: u64,
+}
+
+/// Serves until SIGINT or SIGTERM. The address in use is the first line on standard output.
+pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async {
+        let listen = loaded.settings.server.listen;
+        let app = App::build(loaded.settings).await?;
+        let listener = server::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+        say(&format!("listening on http://{}", listener.local_addr()?))?;
+        app.serve(listener, on_signal()?).await;
+        Ok(())
+    })
+}
+
+/// Prints a token signed with the configured secret.
+pub fn token(loaded: Loaded, request: TokenRequest) -> anyhow::Result<()> {
+    let ttl = Duration::from_secs(request.ttl_s);
+    say(&issue_token(&loaded.settings.auth, &Clock::system(), &request.sub, request.role, ttl)?)
+}
+
+pub fn check_config(loaded: Loaded) -> anyhow::Result<()> {
+    say(loaded.print()?.trim_end())
+}
+
+pub fn demo(options: demo::DemoOptions) -> anyhow::Result<()> {
+    block_on(demo::run(options))
+}
+
+/// One line on standard error, whatever went wrong.
+pub fn refuse(error: anyhow::Error) -> ExitCode {
+    eprintln!("fanfare: {}", format!("{error:#}").replace('\n', " "));
+    ExitCode::FAILURE
+}
+
+fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
+    let log = &loaded.settings.log;
+    telemetry::start_logging(&log.level, log.format == LogFormat::Json).context("log.level (LOG_LEVEL)")
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?.block_on(work)
+}
+
+/// A reader that has gone away is not an error of ours.
+fn say(line: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Cancelled by the first SIGINT or SIGTERM.
+fn on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}

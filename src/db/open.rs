@@ -1,0 +1,118 @@
+//! Pools, opened from a URL.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{Db, DbError, DbMetrics, Engine};
+
+/// How the database is connected to; which one it is, its URL says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DbOptions {
+    /// Connections that are kept open.
+    pub pool_size: u32,
+    /// Connections beyond those, opened under load.
+    pub max_overflow: u32,
+    /// How long a statement may wait for a connection.
+    pub acquire_timeout_ms: u64,
+    /// A connection is replaced after this time.
+    pub recycle_s: u64,
+}
+
+impl Default for DbOptions {
+    fn default() -> Self {
+        Self { pool_size: 20, max_overflow: 30, acquire_timeout_ms: 5_000, recycle_s: 3_600 }
+    }
+}
+
+/// Connections of the pool.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PoolFigures {
+    pub open: u32,
+    pub idle: usize,
+    pub max: u32,
+}
+
+impl Db {
+    /// Connects, and fails when the database cannot be reached. `url` is `sqlite://path` or `postgres://…`.
+    pub async fn open(url: &str, options: &DbOptions, metrics: DbMetrics) -> Result<Self, DbError> {
+        let engine = if let Some(path) = url.strip_prefix("sqlite:") {
+            open_sqlite(path.strip_prefix("//").unwrap_or(path), options).await?
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            open_postgres(url, options).await?
+        } else {
+            return Err(DbError::Url("the URL must begin with sqlite:// or postgres://".into()));
+        };
+        Ok(Self { engine, metrics })
+    }
+
+    /// Answers when a connection answers.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => sqlx::query("SELECT 1").execute(readers).await.map(|_| ())?,
+            Engine::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(|_| ())?,
+        }
+        Ok(())
+    }
+
+    pub fn pool_figures(&self) -> PoolFigures {
+        match &self.engine {
+            Engine::Sqlite { writer, readers } => PoolFigures {
+                open: writer.size() + readers.size(),
+                idle: writer.num_idle() + readers.num_idle(),
+                max: 1 + readers.options().get_max_connections(),
+            },
+            Engine::Postgres(pool) => {
+                PoolFigures { open: pool.size(), idle: pool.num_idle(), max: pool.options().get_max_connections() }
+            }
+        }
+    }
+
+    /// Finishes what is under way and closes the connections.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError> {
+    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(sqlx::Error::Io)?;
+    }
+    // FULL: what has been acknowledged survives a power cut, too.
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true);
+    let pool = |max| {
+        SqlitePoolOptions::new().max_connections(max).acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+    };
+    let writer = pool(1).connect_with(connect.clone()).await?;
+    let readers = pool(options.pool_size.clamp(1, 8)).connect_with(connect.read_only(true)).await?;
+    Ok(Engine::Sqlite { writer, readers })
+}
+
+async fn open_postgres(url: &str, options: &DbOptions) -> Result<Engine, DbError> {
+    let connect = PgConnectOptions::from_str(url)?.application_name("fanfare");
+    let pool = PgPoolOptions::new()
+        .min_connections(1)
+        .max_connections((options.pool_size + options.max_overflow).max(1))
+        .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+        .max_lifetime(Duration::from_secs(options.recycle_s))
+        .connect_with(connect)
+        .await?;
+    Ok(Engine::Postgres(pool))
+}

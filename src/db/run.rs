@@ -1,0 +1,196 @@
+//! Running statements: bind, fetch, measure.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::sqlite::{Sqlite, SqliteArguments};
+use sqlx::{Arguments, AssertSqlSafe, Executor, Transaction};
+
+use super::{Arg, Db, DbError, Engine, Row, Tx};
+use crate::telemetry::{Registry, name};
+
+/// Statements that take longer are logged.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// How long statements take, the wait for a connection included.
+#[derive(Clone, Debug)]
+pub struct DbMetrics {
+    seconds: Histogram,
+}
+
+impl DbMetrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 11));
+        let help = "Duration of database statements, the wait for a connection included";
+        registry.register(name::DB_QUERY_DURATION, help, seconds.clone());
+        Self { seconds }
+    }
+
+    fn observe(&self, begun: Instant, sql: &str) {
+        let took = begun.elapsed();
+        self.seconds.observe(took.as_secs_f64());
+        if took > SLOW {
+            tracing::warn!(took_ms = took.as_millis() as u64, sql, "slow statement");
+        }
+    }
+}
+
+/// The statement for one engine, its arguments bound.
+macro_rules! bound {
+    ($arguments:ty, $args:expr) => {{
+        let mut bound = <$arguments>::default();
+        for arg in $args {
+            let added = match arg {
+                Arg::Int(value) => bound.add(value),
+                Arg::Bool(value) => bound.add(value),
+                Arg::Text(value) => bound.add(value),
+                Arg::Time(value) => bound.add(value),
+                Arg::Money(value) => bound.add(value),
+                Arg::Json(value) => bound.add(value.map(sqlx::types::Json)),
+            };
+            added.map_err(sqlx::Error::Encode)?;
+        }
+        bound
+    }};
+}
+
+async fn sqlite_rows<T: Row>(
+    executor: impl Executor<'_, Database = Sqlite>,
+    sql: &str,
+    args: Vec<Arg>,
+) -> Result<Vec<T>, DbError> {
+    let bound = bound!(SqliteArguments, args);
+    Ok(sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
+}
+
+async fn postgres_rows<T: Row>(
+    executor: impl Executor<'_, Database = Postgres>,
+    sql: &str,
+    args: Vec<Arg>,
+) -> Result<Vec<T>, DbError> {
+    let bound = bound!(PgArguments, args);
+    Ok(sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
+}
+
+async fn sqlite_execute(
+    executor: impl Executor<'_, Database = Sqlite>,
+    sql: &str,
+    args: Vec<Arg>,
+) -> Result<u64, DbError> {
+    let bound = bound!(SqliteArguments, args);
+    Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
+}
+
+async fn postgres_execute(
+    executor: impl Executor<'_, Database = Postgres>,
+    sql: &str,
+    args: Vec<Arg>,
+) -> Result<u64, DbError> {
+    let bound = bound!(PgArguments, args);
+    Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
+}
+
+/// One row, or the engine's own "no rows" error.
+fn only<T>(rows: Vec<T>) -> Result<T, DbError> {
+    rows.into_iter().next().ok_or_else(|| sqlx::Error::RowNotFound.into())
+}
+
+impl Db {
+    /// All rows. Outside a transaction a SELECT goes to the readers; see [`Db::execute`] for changes.
+    pub async fn fetch_all<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        self.rows(sql, args).await
+    }
+
+    pub async fn fetch_optional<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Option<T>, DbError> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    pub async fn fetch_one<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<T, DbError> {
+        only(self.rows(sql, args).await?)
+    }
+
+    /// All rows of a statement assembled by [`super::Sql`].
+    pub async fn fetch_built<T: Row>(&self, sql: super::Sql) -> Result<Vec<T>, DbError> {
+        let (text, args) = sql.into_parts();
+        self.rows(&text, args).await
+    }
+
+    /// A change of its own, without a transaction around it; answers how many rows it touched.
+    pub async fn execute(&self, sql: &'static str, args: Vec<Arg>) -> Result<u64, DbError> {
+        let begun = Instant::now();
+        let done = match &self.engine {
+            Engine::Sqlite { writer, .. } => sqlite_execute(writer, sql, args).await,
+            Engine::Postgres(pool) => postgres_execute(pool, sql, args).await,
+        };
+        self.metrics.observe(begun, sql);
+        done
+    }
+
+    async fn rows<T: Row>(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        let begun = Instant::now();
+        let rows = match &self.engine {
+            Engine::Sqlite { readers, .. } => sqlite_rows(readers, sql, args).await,
+            Engine::Postgres(pool) => postgres_rows(pool, sql, args).await,
+        };
+        self.metrics.observe(begun, sql);
+        rows
+    }
+
+    /// Begins a transaction that may write. On SQLite it waits for its turn.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        Ok(Tx {
+            open: match &self.engine {
+                Engine::Sqlite { writer, .. } => Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+                Engine::Postgres(pool) => Open::Postgres(pool.begin().await?),
+            },
+            metrics: self.metrics.clone(),
+        })
+    }
+}
+
+/// A transaction of one engine.
+pub(super) enum Open {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    pub async fn fetch_all<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        self.rows(sql, args).await
+    }
+
+    pub async fn fetch_optional<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Option<T>, DbError> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    pub async fn fetch_one<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<T, DbError> {
+        only(self.rows(sql, args).await?)
+    }
+
+    /// All rows of a statement assembled by [`super::Sql`].
+    pub async fn fetch_built<T: Row>(&mut self, sql: super::Sql) -> Result<Vec<T>, DbError> {
+        let (text, args) = sql.into_parts();
+        self.rows(&text, args).await
+    }
+
+    pub async fn execute(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64, DbError> {
+        let begun = Instant::now();
+        let done = match &mut self.open {
+            Open::Sqlite(tx) => sqlite_execute(&mut **tx, sql, args).await,
+            Open::Postgres(tx) => postgres_execute(&mut **tx, sql, args).await,
+        };
+        self.metrics.observe(begun, sql);
+        done
+    }
+
+    async fn rows<T: Row>(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        let begun = Instant::now();
+        let rows = match &mut self.open {
+            Open::Sqlite(tx) => sqlite_rows(&mut **tx, sql, args).await,
+            Open::Postgres(tx) => postgres_rows(&mut **tx, sql, args).await,
+        };
+        self.metrics.observe(begun, sql);
+        rows
+    }
+}

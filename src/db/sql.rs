@@ -1,0 +1,70 @@
+//! Statements assembled from constant fragments: values can only come in through placeholders.
+
+use super::Arg;
+
+/// A statement under construction. Only `&'static str` can be appended, so no input can become SQL.
+#[derive(Clone, Debug, Default)]
+pub struct Sql {
+    text: String,
+    args: Vec<Arg>,
+    conditions: usize,
+}
+
+impl Sql {
+    pub fn new(text: &'static str) -> Self {
+        Self { text: text.to_owned(), ..Self::default() }
+    }
+
+    /// Appends constant text.
+    pub fn push(mut self, text: &'static str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a placeholder for `value`.
+    pub fn bind(mut self, value: impl Into<Arg>) -> Self {
+        self.args.push(value.into());
+        self.text.push('$');
+        self.text.push_str(&self.args.len().to_string());
+        self
+    }
+
+    /// Appends `WHERE` or `AND` and then `condition`; a `?` in it stands for `value`.
+    pub fn filter(mut self, condition: &'static str, value: impl Into<Arg>) -> Self {
+        self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });
+        self.conditions += 1;
+        self.args.push(value.into());
+        self.text.push_str(&condition.replace('?', &format!("${}", self.args.len())));
+        self
+    }
+
+    /// [`Sql::filter`] when there is something to filter by.
+    pub fn filter_some<T: Into<Arg>>(self, condition: &'static str, value: Option<T>) -> Self {
+        match value {
+            Some(value) => self.filter(condition, value),
+            None => self,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (String, Vec<Arg>) {
+        (self.text, self.args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_numbered_in_order() {
+        let sql = Sql::new("SELECT * FROM t")
+            .filter("a = ?", 1_i64)
+            .filter_some::<i64>("b = ?", None)
+            .filter("(c = ? OR d = ?)", "x")
+            .push(" LIMIT ")
+            .bind(10_i64);
+        let (text, args) = sql.into_parts();
+        assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) LIMIT $3");
+        assert_eq!(args.len(), 3);
+    }
+}

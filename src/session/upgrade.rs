@@ -1,0 +1,131 @@
+//! From an upgrade request to a socket that its shard owns.
+//!
+//! The place in the hub is taken before the handshake is answered: once a client knows that it is connected, nothing
+//! published passes it by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
+use super::limits::{Full, LimitOptions, Limits};
+use super::plain::Plain;
+use crate::auth::{Gate, Permission};
+use crate::http::{Origins, Problem, guard};
+use crate::stream::{FeedSpec, Node, Ticket};
+use crate::telemetry::{Registry, name};
+use crate::wire::Dialect;
+
+/// How long the answer to a handshake may take to be written.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What upgrades need; cloning shares it.
+#[derive(Clone)]
+pub struct Sessions(Arc<Inner>);
+
+struct Inner {
+    node: Node,
+    gate: Gate,
+    origins: Origins,
+    limits: Arc<Limits>,
+    rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
+}
+
+impl Sessions {
+    pub fn new(node: Node, gate: Gate, origins: Origins, options: LimitOptions, registry: &mut Registry) -> Self {
+        let rejected = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
+        registry.register(name::UPGRADES_REJECTED, "WebSocket handshakes refused, by reason", rejected.clone());
+        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), rejected }))
+    }
+
+    fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
+        self.0.rejected.get_or_create(&vec![("reason", reason)]).inc();
+        problem
+    }
+}
+
+/// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
+pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
+    let (ticket, dialect, accept) = admit(feed, &sessions, &request).await?;
+    let upgraded = request.extensions.remove::<OnUpgrade>();
+    let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
+    tokio::spawn(async move {
+        // Whatever goes wrong here drops the ticket, and with it the place.
+        let Ok(Ok(upgraded)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, upgraded).await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("an upgraded connection is not a plain TCP stream");
+            return;
+        };
+        match parts.io.into_inner().into_std() {
+            // The buffer is copied: the original would keep the HTTP parser's whole buffer alive.
+            Ok(socket) => ticket.adopt(socket, parts.read_buf.to_vec()).await,
+            Err(error) => tracing::warn!(%error, "a socket could not leave the runtime"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(dialect) = dialect {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
+    }
+    Ok(response)
+}
+
+/// Every reason to refuse, in order; then the place. Answers the subprotocol to name and the accept key.
+async fn admit(
+    feed: &'static FeedSpec,
+    sessions: &Sessions,
+    request: &Parts,
+) -> Result<(Ticket, Option<Dialect>, HeaderValue), Problem> {
+    let headers = &request.headers;
+    let key = websocket_key(&request.method, headers).map_err(|problem| sessions.reject("handshake", problem))?;
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
+    if !sessions.0.origins.allows(text(header::ORIGIN), text(header::HOST)) {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "origin", "this Origin may not connect; see ALLOWED_ORIGINS");
+        return Err(sessions.reject("origin", problem));
+    }
+    let wishes = Wishes::parse(feed, request.uri.query().unwrap_or(""));
+    let wishes = wishes.map_err(|problem| sessions.reject("parameter", problem))?;
+    let token = guard::websocket_token(headers, request.uri.query());
+    let identity = guard::identify(&sessions.0.gate, headers, token.as_deref());
+    let identity = identity.map_err(|error| sessions.reject("unauthorized", error.into()))?;
+    if !identity.may(Permission::Read) {
+        return Err(sessions.reject("forbidden", guard::forbidden(Permission::Read)));
+    }
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
+    let held = sessions.0.limits.take(address).map_err(|full| match full {
+        Full::Node => {
+            sessions.reject("node full", Problem::unavailable("this node has no place for another connection", 5))
+        }
+        Full::Address => {
+            let detail = "too many connections from this address";
+            sessions.reject("address full", Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail))
+        }
+    })?;
+    let offered = subprotocol(headers);
+    let dialect = offered.or(wishes.dialect).unwrap_or(Dialect::Json);
+    let audience = sessions.0.node.audience(audience_spec(feed, dialect, wishes.filter)).await;
+    let audience = audience.map_err(|error| {
+        tracing::warn!(%error, feed = feed.name, "a feed could not be subscribed");
+        sessions.reject("broker", Problem::unavailable("the broker is unavailable; try again", 5))
+    })?;
+    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
+    let ticket = sessions.0.node.connect(audience, Box::new(Plain { dialect, _held: held })).await;
+    Ok((ticket, offered, accept))
+}

@@ -1,0 +1,83 @@
+//! What a subscriber wants of a channel: `?sku=A,B&category=C` is (sku A or B) and (category C).
+
+use super::publication::{Kind, Publication};
+
+/// All terms must hold. No terms: everything passes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Filter {
+    terms: Vec<Term>,
+}
+
+/// One of the `fields` has one of the `values`. A publication with none of the fields does not pass.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Term {
+    pub fields: Vec<String>,
+    pub values: Vec<String>,
+}
+
+impl Filter {
+    /// The same wishes in another order make an equal filter, so that their clients share one cohort.
+    pub fn new(mut terms: Vec<Term>) -> Self {
+        for term in &mut terms {
+            term.values.sort();
+            term.values.dedup();
+        }
+        terms.sort();
+        terms.dedup();
+        Self { terms }
+    }
+
+    pub fn passes(&self, publication: &Publication) -> bool {
+        publication.kind == Kind::Notice
+            || self.terms.iter().all(|term| term.fields.iter().any(|field| publication.has(field, &term.values)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::Channel;
+    use super::*;
+
+    fn publication(data: String, tags: &[(&str, &str)]) -> Publication {
+        let tags = tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Publication::new(Channel::new("c").unwrap(), Kind::Data, Bytes::from(data), tags, None)
+    }
+
+    fn term(field: &str, values: &[&str]) -> Term {
+        Term { fields: vec![field.into()], values: values.iter().map(|value| value.to_string()).collect() }
+    }
+
+    #[test]
+    fn a_tag_goes_before_a_field_of_the_same_name() {
+        let tagged = publication(r#"{"category":"old"}"#.into(), &[("category", "new")]);
+        assert!(Filter::new(vec![term("category", &["new"])]).passes(&tagged));
+        assert!(!Filter::new(vec![term("category", &["old"])]).passes(&tagged));
+    }
+
+    #[test]
+    fn notices_pass_every_filter() {
+        let channel = Channel::new("c").unwrap();
+        let notice = Publication::new(channel, Kind::Notice, Bytes::from_static(b"{}"), Vec::new(), None);
+        assert!(Filter::new(vec![term("sku", &["A"])]).passes(&notice));
+    }
+
+    proptest! {
+        /// The filter agrees with its definition, written down the slow way.
+        #[test]
+        fn passes_is_all_terms_any_value(
+            fields in proptest::collection::btree_map("[a-c]", "[x-z]", 0..4),
+            terms in proptest::collection::vec(("[a-d]", proptest::collection::vec("[x-z]", 1..3)), 0..4),
+        ) {
+            let publication = publication(serde_json::to_string(&fields).unwrap(), &[]);
+            let filter = Filter::new(terms.iter().map(|(field, values)| Term { fields: vec![field.clone()], values: values.clone() }).collect());
+            let mut expected = true;
+            for (field, values) in &terms {
+                expected &= fields.get(field).is_some_and(|value| values.contains(value));
+            }
+            prop_assert_eq!(filter.passes(&publication), expected);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The bounded queue into a shard, and the wake-up that is only paid for when the shard sleeps.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
+use std::time::Duration;
+
+use mio::{Poll, Token, Waker};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::{Peer, Place};
+use crate::stream::Publication;
+use crate::wire::Close;
+
+/// The token under which the wake-up arrives.
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+/// What a shard is told; in order, whoever tells it.
+pub(super) enum Command {
+    Publish { channel: u64, publication: Arc<Publication> },
+    Reserve(Box<Reservation>),
+    Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
+    Cancel { ticket: u64 },
+    Drain { close: Close, within: Duration },
+}
+
+pub(super) struct Reservation {
+    pub ticket: u64,
+    pub place: Place,
+    pub peer: Box<dyn Peer>,
+}
+
+/// The runtime's end.
+pub(super) struct Sender {
+    queue: mpsc::Sender<Command>,
+    wake: Arc<Wake>,
+    connections: AtomicIsize,
+}
+
+struct Wake {
+    waker: Waker,
+    asleep: AtomicBool,
+}
+
+impl Sender {
+    /// Waits while the queue is full; answers whether it had to.
+    pub async fn send(&self, command: Command) -> bool {
+        let waited = match self.queue.try_send(command) {
+            Ok(()) => false,
+            Err(TrySendError::Full(command)) => self.queue.send(command).await.is_ok(),
+            // Only after the shard was drained: there is nobody left to tell.
+            Err(TrySendError::Closed(_)) => return false,
+        };
+        // Pairs with the fence in `Inbox::may_sleep`: either we see it asleep, or it sees our command.
+        fence(Ordering::SeqCst);
+        if self.wake.asleep.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.wake.waker.wake()
+        {
+            tracing::error!(%error, "a shard could not be woken");
+        }
+        waited
+    }
+
+    pub fn connections(&self) -> usize {
+        usize::try_from(self.connections.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    pub fn count_connection(&self, change: isize) {
+        self.connections.fetch_add(change, Ordering::Relaxed);
+    }
+}
+
+/// The shard's end.
+pub(super) struct Inbox {
+    queue: mpsc::Receiver<Command>,
+    wake: Arc<Wake>,
+}
+
+impl Inbox {
+    pub fn new(capacity: usize, poll: &Poll) -> std::io::Result<(Sender, Self)> {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        let wake = Arc::new(Wake { waker: Waker::new(poll.registry(), WAKE)?, asleep: AtomicBool::new(false) });
+        let sender = Sender { queue: sender, wake: wake.clone(), connections: AtomicIsize::new(0) };
+        Ok((sender, Self { queue: receiver, wake }))
+    }
+
+    pub fn next(&mut self) -> Option<Command> {
+        self.queue.try_recv().ok()
+    }
+
+    /// Says that the shard is about to sleep. `false`: something has arrived, do not.
+    pub fn may_sleep(&self) -> bool {
+        self.wake.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.queue.is_empty() {
+            return true;
+        }
+        self.awake();
+        false
+    }
+
+    pub fn awake(&self) {
+        self.wake.asleep.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,55 @@
+//! WebSocket close codes: what each means and what the client is to do. docs/PROTOCOL.md is checked against this table.
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Close {
+    /// The client closed; the code is echoed.
+    Normal,
+    /// A frame breaks RFC 6455: no mask, a reserved bit, a bad opcode, a fragmented control frame.
+    Protocol,
+    /// A text message or a close reason is not UTF-8.
+    InvalidUtf8,
+    /// A message is larger than `stream.max_message_bytes`.
+    TooBig,
+    /// The server restarts; reconnect elsewhere or in a moment.
+    Restart,
+    /// The client read too slowly: what waited for it went over `stream.outbox_bytes`.
+    Slow,
+    /// No answer to a ping in time.
+    NoPong,
+}
+
+impl Close {
+    pub const ALL: [Close; 7] =
+        [Close::Normal, Close::Protocol, Close::InvalidUtf8, Close::TooBig, Close::Restart, Close::Slow, Close::NoPong];
+
+    pub fn code(self) -> u16 {
+        match self {
+            Close::Normal => 1000,
+            Close::Protocol => 1002,
+            Close::InvalidUtf8 => 1007,
+            Close::TooBig => 1009,
+            Close::Restart => 1012,
+            Close::Slow => 3008,
+            Close::NoPong => 3012,
+        }
+    }
+
+    /// The text in the close frame, and the `reason` label in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Close::Normal => "closed by the client",
+            Close::Protocol => "protocol error",
+            Close::InvalidUtf8 => "invalid UTF-8",
+            Close::TooBig => "message too big",
+            Close::Restart => "service restart",
+            Close::Slow => "slow",
+            Close::NoPong => "no pong",
+        }
+    }
+
+    /// Whether a client should connect again. After the others it must first be mended.
+    pub fn reconnect(self) -> bool {
+        matches!(self, Close::Restart | Close::Slow | Close::NoPong)
+    }
+}

@@ -1,0 +1,304 @@
+//! WebSocket framing for a server (RFC 6455): whole frames out, messages in, incrementally.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use super::Close;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xA,
+}
+
+/// One whole unmasked frame around `payload`.
+pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(payload.len() + 10);
+    out.push(0x80 | opcode as u8);
+    match payload.len() {
+        length @ 0..126 => out.push(length as u8),
+        length @ 126..0x1_0000 => {
+            out.push(126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    Bytes::from(out)
+}
+
+/// The close frame that tells `close` to the peer.
+pub fn close_frame(close: Close) -> Bytes {
+    let mut payload = close.code().to_be_bytes().to_vec();
+    payload.extend_from_slice(close.reason().as_bytes());
+    frame(Opcode::Close, &payload)
+}
+
+/// What a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    Ping(&'a [u8]),
+    Pong,
+    /// The code that the client gave, if it gave one. Nothing follows it.
+    Close(Option<u16>),
+}
+
+/// Reads one connection's messages from whatever pieces its bytes arrive in. Costs eight bytes while nothing is partial.
+#[derive(Default)]
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Default)]
+struct Partial {
+    /// Bytes of a frame that has not wholly arrived.
+    frame: Vec<u8>,
+    /// A fragmented message so far; `kind` says of what.
+    message: Vec<u8>,
+    kind: Option<Kind>,
+    /// How much of a text `message` is known to be UTF-8.
+    checked: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
+}
+
+impl Decoder {
+    /// Takes `input` (unmasking it in place) and hands every message that is now complete to `on`.
+    /// After an error the connection cannot be read further.
+    pub fn read(
+        &mut self,
+        input: &mut [u8],
+        max_message_bytes: usize,
+        on: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Close> {
+        let Some(mut partial) = self.partial.take() else {
+            let mut partial = Partial::default();
+            let used = partial.frames(input, max_message_bytes, on)?;
+            if used < input.len() || partial.kind.is_some() {
+                partial.frame = input[used..].to_vec();
+                self.partial = Some(Box::new(partial));
+            }
+            return Ok(());
+        };
+        let mut joined = std::mem::take(&mut partial.frame);
+        joined.extend_from_slice(input);
+        let used = partial.frames(&mut joined, max_message_bytes, on)?;
+        joined.drain(..used);
+        if !joined.is_empty() || partial.kind.is_some() {
+            partial.frame = joined;
+            self.partial = Some(partial);
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait for the rest of a frame or message.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.frame.len() + partial.message.len())
+    }
+}
+
+impl Partial {
+    /// Handles every whole frame of `input`; answers how many bytes they took.
+    fn frames(&mut self, input: &mut [u8], max: usize, on: &mut dyn FnMut(Incoming<'_>)) -> Result<usize, Close> {
+        let mut used = 0;
+        while let Some((header, length, header_bytes)) = parse_header(&input[used..])? {
+            let mask = header.mask.ok_or(Close::Protocol)?;
+            if header.rsv1 || header.rsv2 || header.rsv3 {
+                return Err(Close::Protocol);
+            }
+            let control = matches!(header.opcode, OpCode::Control(_));
+            if control && (length > 125 || !header.is_final) {
+                return Err(Close::Protocol);
+            }
+            if !control && length.saturating_add(self.message.len() as u64) > max as u64 {
+                return Err(Close::TooBig);
+            }
+            let begin = used + header_bytes;
+            let Some(payload) = input.get_mut(begin..begin + length as usize) else { break };
+            unmask(payload, mask);
+            used = begin + length as usize;
+            match header.opcode {
+                OpCode::Control(control) => {
+                    let message = control_message(control, payload)?;
+                    let last = matches!(message, Incoming::Close(_));
+                    on(message);
+                    if last {
+                        return Ok(input.len());
+                    }
+                }
+                OpCode::Data(data) => self.data(data, header.is_final, payload, on)?,
+            }
+        }
+        Ok(used)
+    }
+
+    fn data(&mut self, data: Data, last: bool, payload: &[u8], on: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Close> {
+        let kind = match (data, self.kind) {
+            (Data::Text, None) => Kind::Text,
+            (Data::Binary, None) => Kind::Binary,
+            (Data::Continue, Some(kind)) => kind,
+            _ => return Err(Close::Protocol),
+        };
+        if last && self.kind.is_none() {
+            match kind {
+                Kind::Text => on(Incoming::Text(std::str::from_utf8(payload).map_err(|_| Close::InvalidUtf8)?)),
+                Kind::Binary => on(Incoming::Binary(payload)),
+            }
+            return Ok(());
+        }
+        self.kind = Some(kind);
+        self.message.extend_from_slice(payload);
+        if kind == Kind::Text {
+            self.check_utf8(last)?;
+        }
+        if last {
+            let message = std::mem::take(&mut self.message);
+            (self.kind, self.checked) = (None, 0);
+            match kind {
+                Kind::Text => on(Incoming::Text(std::str::from_utf8(&message).map_err(|_| Close::InvalidUtf8)?)),
+                Kind::Binary => on(Incoming::Binary(&message)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses bad text as soon as it can be known; a character may still be cut in two at the end of a fragment.
+    fn check_utf8(&mut self, last: bool) -> Result<(), Close> {
+        match std::str::from_utf8(&self.message[self.checked..]) {
+            Ok(_) => self.checked = self.message.len(),
+            Err(error) if !last && error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Close::InvalidUtf8),
+        }
+        Ok(())
+    }
+}
+
+fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Close> {
+    let mut cursor = Cursor::new(input);
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Close::Protocol)?;
+    Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    for chunk in payload.chunks_mut(4) {
+        for (byte, key) in chunk.iter_mut().zip(mask) {
+            *byte ^= key;
+        }
+    }
+}
+
+fn control_message(control: Control, payload: &[u8]) -> Result<Incoming<'_>, Close> {
+    match control {
+        Control::Ping => Ok(Incoming::Ping(payload)),
+        Control::Pong => Ok(Incoming::Pong),
+        Control::Close => match payload {
+            [] => Ok(Incoming::Close(None)),
+            [high, low, reason @ ..] => {
+                let code = u16::from_be_bytes([*high, *low]);
+                if !CloseCode::from(code).is_allowed() {
+                    return Err(Close::Protocol);
+                }
+                std::str::from_utf8(reason).map_err(|_| Close::InvalidUtf8)?;
+                Ok(Incoming::Close(Some(code)))
+            }
+            [_] => Err(Close::Protocol),
+        },
+        Control::Reserved(_) => Err(Close::Protocol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![first];
+        match payload.len() {
+            n @ 0..126 => out.push(0x80 | n as u8),
+            n => {
+                out.push(0x80 | 126);
+                out.extend_from_slice(&(n as u16).to_be_bytes());
+            }
+        }
+        let mask = [1, 2, 3, 4];
+        out.extend_from_slice(&mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
+        out
+    }
+
+    /// Everything that comes out when `input` arrives in pieces of `step` bytes.
+    fn read_in_steps(input: &[u8], step: usize) -> Result<Vec<String>, Close> {
+        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+        for piece in input.chunks(step.max(1)) {
+            decoder.read(&mut piece.to_vec(), 1000, &mut |message| seen.push(format!("{message:?}")))?;
+        }
+        assert_eq!(decoder.held_bytes(), 0);
+        Ok(seen)
+    }
+
+    #[test]
+    fn messages_survive_any_fragmentation() {
+        let mut input = masked(0x81, "日本".as_bytes());
+        input.extend(masked(0x01, &"日".as_bytes()[..2]));
+        input.extend(masked(0x89, b"p"));
+        input.extend(masked(0x80, &"日".as_bytes()[2..]));
+        input.extend(masked(0x82, &[7; 300]));
+        input.extend(masked(0x88, &[3, 232]));
+        let whole = read_in_steps(&input, input.len()).unwrap();
+        assert_eq!(whole.len(), 5);
+        assert_eq!(whole[2], "Text(\"日\")");
+        assert_eq!(whole[4], "Close(Some(1000))");
+        for step in 1..40 {
+            assert_eq!(read_in_steps(&input, step).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_named() {
+        let unmasked = frame(Opcode::Text, b"x").to_vec();
+        let cases: [(Vec<u8>, Close); 9] = [
+            (unmasked, Close::Protocol),
+            (masked(0xC1, b"x"), Close::Protocol),
+            (masked(0x83, b"x"), Close::Protocol),
+            (masked(0x80, b"x"), Close::Protocol),
+            (masked(0x09, b"x"), Close::Protocol),
+            (masked(0x88, &[3]), Close::Protocol),
+            (masked(0x88, &[3, 237]), Close::Protocol),
+            (masked(0x81, b"\xff"), Close::InvalidUtf8),
+            (masked(0x82, &[0; 1001]), Close::TooBig),
+        ];
+        for (input, close) in cases {
+            assert_eq!(read_in_steps(&input, 1000), Err(close), "{input:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), step in 1usize..50) {
+            let mut decoder = Decoder::default();
+            for piece in bytes.chunks(step) {
+                if decoder.read(&mut piece.to_vec(), 100, &mut |_| {}).is_err() {
+                    break;
+                }
+                prop_assert!(decoder.held_bytes() <= 2 * (100 + 14));
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The real `fanfare` binary.
+
+use std::process::{Command, ExitStatus};
+use std::sync::Mutex;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::child::{Child, Log};
+use super::{WebSocket, eventually, temp_dir, ws};
+
+/// What a server is started with. Nothing of the caller's own environment reaches it but PATH and HOME.
+#[derive(Clone, Default)]
+pub struct Settings {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+}
+
+impl Settings {
+    /// Broker in memory, SQLite in the data folder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn redis(self, redis: &super::Redis) -> Self {
+        self.env("REDIS_URL", redis.url())
+    }
+
+    pub fn database(self, url: &str) -> Self {
+        self.env("DATABASE_URL", url)
+    }
+}
+
+/// A running server with a data folder of its own.
+pub struct Fanfare {
+    child: Child,
+    /// `127.0.0.1:PORT`
+    address: String,
+    settings: Settings,
+    folder: TempDir,
+}
+
+impl Fanfare {
+    pub async fn start(settings: Settings) -> Self {
+        let folder = temp_dir("data");
+        let (child, address) = spawn(&settings, &folder, "127.0.0.1:0", Log::default()).await;
+        Self { child, address, settings, folder }
+    }
+
+    /// Runs `fanfare` with `args` until it ends; answers the status and all that it printed.
+    pub async fn run(settings: &Settings, args: &[&str]) -> (ExitStatus, String) {
+        let mut child = Child::start("fanfare", command(settings).args(args), Signal::SIGKILL, None);
+        let status = child.wait().await;
+        // The readers finish a moment after the process; its last line must be in the log.
+        let log = child.log();
+        let mut lines = usize::MAX;
+        while lines != log.lines() {
+            lines = log.lines();
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+        (status, log.text())
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `ws://127.0.0.1:PORT/path`
+    pub fn ws_url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.pid().as_raw()
+    }
+
+    /// A WebSocket client on `path`.
+    pub async fn ws(&self, path: &str) -> WebSocket {
+        ws(&self.ws_url(path)).await
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        self.child.log().text()
+    }
+
+    /// Ends the process with no chance to finish anything.
+    pub fn kill9(&mut self) {
+        self.child.kill();
+    }
+
+    /// Asks it to end (SIGTERM) and waits for that.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.child.signal(Signal::SIGTERM);
+        self.child.wait().await
+    }
+
+    pub fn stop_signal(&self) {
+        self.child.signal(Signal::SIGSTOP);
+    }
+
+    pub fn continue_signal(&self) {
+        self.child.signal(Signal::SIGCONT);
+    }
+
+    /// Starts it again on the same port and data folder; ends it first when it still runs.
+    pub async fn restart(&mut self) {
+        self.child.kill();
+        let log = self.child.log();
+        let (child, address) = spawn(&self.settings, &self.folder, &self.address, log).await;
+        self.child = child;
+        self.address = address;
+    }
+}
+
+async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) -> (Child, String) {
+    let mut command = command(settings);
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(folder.path()).args(&settings.args);
+    log.clear();
+    let child = Child::start_logged("fanfare", &mut command, Signal::SIGKILL, Some(folder.path()), log.clone());
+    let child = Mutex::new(child);
+    let address = eventually("fanfare prints the address it listens on", || async {
+        if let Some(status) = child.lock().expect("lock").ended() {
+            panic!("fanfare ended at start: {status}\n{}", log.text());
+        }
+        log.after("listening on http://")
+    })
+    .await;
+    (child.into_inner().expect("lock"), address.trim().to_owned())
+}
+
+fn command(settings: &Settings) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.env_clear().env("RUST_BACKTRACE", "1");
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.envs(settings.env.iter().map(|(name, value)| (name, value)));
+    command
+}
