@@ -11,11 +11,16 @@ use crate::admin::{self, Admin, Probe};
 use crate::auth::Gate;
 use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
+use crate::db::{Db, DbMetrics};
+use crate::feeds::inventory::Inventory;
+use crate::feeds::price::Prices;
+use crate::feeds::{Outbox, Relay};
 use crate::http::{layers, server};
 use crate::routes::{self, Parts};
 use crate::session::Sessions;
 use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
 use crate::tasks::Tasks;
+use crate::telemetry::Registry;
 use crate::wire::Close;
 
 /// Every part, made and connected, none of them serving yet.
@@ -23,6 +28,7 @@ pub struct App {
     settings: Settings,
     router: axum::Router,
     node: Node,
+    db: Db,
     server_metrics: server::ServerMetrics,
     /// Ends after the last request, as handlers rely on them.
     tasks: Tasks,
@@ -36,19 +42,25 @@ impl App {
         let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
         let hub =
             Hub::start(settings.stream.clone(), StreamMetrics::register(metrics)).context("starting the shards")?;
+        let db = open_database(&settings, metrics).await?;
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
+        let outbox = Outbox::default();
+        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
+        let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
+        let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
+        tasks.spawn("outbox relay", relay.run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
         let origins = settings.edge.allowed_origins.clone();
         let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
-        let probes = probes(&settings, &node)?;
-        let system_info = system_info(&node);
+        let probes = probes(&settings, &node, &db)?;
+        let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, sessions, admin });
+        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
         let router = layers::apply(router, &settings.edge, http_metrics);
-        Ok(Self { settings, router, node, server_metrics, tasks })
+        Ok(Self { settings, router, node, db, server_metrics, tasks })
     }
 
     /// Serves until `stop`; then finishes requests, tells every stream to reconnect, flushes, and ends.
@@ -66,6 +78,7 @@ impl App {
             tracing::warn!(task, "a task did not end in time");
         }
         self.node.broker().stop().await;
+        self.db.close().await;
         tracing::info!("stopped");
     }
 }
@@ -81,12 +94,25 @@ async fn broker(settings: &Settings, hub: Hub) -> anyhow::Result<Arc<dyn Broker>
     })
 }
 
-fn probes(settings: &Settings, node: &Node) -> anyhow::Result<Vec<Probe>> {
-    let broker = node.broker().clone();
+/// Opens the database and brings its tables up to date.
+pub async fn open_database(settings: &Settings, registry: &mut Registry) -> anyhow::Result<Db> {
+    let metrics = DbMetrics::register(registry);
+    let db = Db::open(&settings.database_url(), &settings.database.options(), metrics).await;
+    let db = db.context("the database (DATABASE_URL) cannot be used")?;
+    db.migrate().await.context("the database's tables cannot be brought up to date")?;
+    Ok(db)
+}
+
+fn probes(settings: &Settings, node: &Node, db: &Db) -> anyhow::Result<Vec<Probe>> {
+    let (broker, db) = (node.broker().clone(), db.clone());
     let mut probes = vec![Probe::mandatory("broker", move || {
         let broker = broker.clone();
         async move { broker.ping().await.map(|()| broker.name().to_owned()).map_err(|error| error.to_string()) }
     })];
+    probes.push(Probe::mandatory("database", move || {
+        let db = db.clone();
+        async move { db.ping().await.map(|()| db.engine().to_owned()).map_err(|_| "does not answer".to_owned()) }
+    }));
     if let InfluxDb { url: Some(url), .. } = &settings.influxdb {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
         let ping = format!("{}/ping", url.trim_end_matches('/'));
@@ -101,10 +127,11 @@ fn probes(settings: &Settings, node: &Node) -> anyhow::Result<Vec<Probe>> {
     Ok(probes)
 }
 
-fn system_info(node: &Node) -> admin::SystemInfo {
-    let node = node.clone();
+fn system_info(node: &Node, db: &Db) -> admin::SystemInfo {
+    let (node, db) = (node.clone(), db.clone());
     Box::new(move || {
         serde_json::json!({
+            "database": { "engine": db.engine(), "pool": db.pool_figures() },
             "broker": node.broker().name(),
             "connections": node.hub().connections(),
             "shards": node.hub().shards(),

@@ -11,6 +11,8 @@ use config::{Config, File, FileFormat};
 use serde::Deserialize;
 
 use crate::auth::{AuthOptions, Secret};
+use crate::db::DbOptions;
+use crate::feeds::price::PriceOptions;
 use crate::http::layers::EdgeOptions;
 use crate::http::server::ServerOptions;
 use crate::session::LimitOptions;
@@ -20,6 +22,9 @@ const DEFAULTS: &str = include_str!("../config/default.toml");
 
 /// Names that deployments set already, and the keys they stand for.
 const NAMES: &[(&str, &str)] = &[
+    ("DATABASE_URL", "database.url"),
+    ("DB_POOL_SIZE", "database.pool_size"),
+    ("DB_MAX_OVERFLOW", "database.max_overflow"),
     ("REDIS_URL", "redis.url"),
     ("INFLUXDB_URL", "influxdb.url"),
     ("INFLUXDB_TOKEN", "influxdb.token"),
@@ -45,6 +50,8 @@ pub struct Settings {
     pub stream: HubOptions,
     pub memory: MemoryOptions,
     pub redis: Redis,
+    pub database: Database,
+    pub price: PriceOptions,
     pub influxdb: InfluxDb,
 }
 
@@ -87,6 +94,29 @@ impl Redis {
             queue_messages: self.queue_messages,
             command_timeout_ms: self.command_timeout_ms,
             connect_timeout_ms: self.connect_timeout_ms,
+        }
+    }
+}
+
+/// `url` decides which database it is; the rest says how to use it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite://path` or `postgres://…`; unset: a SQLite file in the data directory.
+    pub url: Option<Secret>,
+    pub pool_size: u32,
+    pub max_overflow: u32,
+    pub acquire_timeout_ms: u64,
+    pub recycle_s: u64,
+}
+
+impl Database {
+    pub fn options(&self) -> DbOptions {
+        DbOptions {
+            pool_size: self.pool_size,
+            max_overflow: self.max_overflow,
+            acquire_timeout_ms: self.acquire_timeout_ms,
+            recycle_s: self.recycle_s,
         }
     }
 }
@@ -146,6 +176,14 @@ impl Loaded {
 }
 
 impl Settings {
+    /// The database's URL; the embedded one lies in the data directory.
+    pub fn database_url(&self) -> String {
+        match &self.database.url {
+            Some(url) => url.expose().to_owned(),
+            None => format!("sqlite://{}", self.server.data_dir.join("fanfare.db").display()),
+        }
+    }
+
     /// Rules over several settings; each refusal is one line that names them.
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
@@ -224,6 +262,8 @@ mod tests {
         assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
         assert_eq!(format!("{:?}", settings.memory), format!("{:?}", MemoryOptions::default()));
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
+        assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
+        assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
         assert_eq!(format!("{:?}", settings.edge), format!("{:?}", EdgeOptions::default()));
     }
 

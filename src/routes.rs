@@ -8,6 +8,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::Admin;
 use crate::auth::Gate;
+use crate::feeds::inventory::{Inventory, routes as inventory};
+use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
@@ -19,6 +21,8 @@ pub struct Parts {
     pub gate: Gate,
     pub sessions: Sessions,
     pub admin: Admin,
+    pub inventory: Inventory,
+    pub prices: Prices,
 }
 
 pub fn router(parts: Parts) -> Router {
@@ -46,6 +50,18 @@ fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
 /// Back ends and tools that change rows and publish: GET reads, DELETE deletes, everything else writes.
 fn producers(parts: &Parts) -> Router<Parts> {
     Router::new()
+        .route("/api/v1/inventory", get(inventory::list).post(inventory::create))
+        .route(
+            "/api/v1/inventory/{id}",
+            get(inventory::get).put(inventory::update).patch(inventory::update).delete(inventory::delete),
+        )
+        .route("/api/v1/inventory/{id}/adjust", post(inventory::adjust))
+        .route("/api/v1/prices", get(price::list).post(price::create))
+        .route("/api/v1/prices/history", get(price::history))
+        .route("/api/v1/prices/{id}", get(price::get).put(price::update).patch(price::update).delete(price::delete))
+        .route("/api/v1/prices/{id}/history", get(price::history_of))
+        .route("/api/v1/prices/{id}/approve", post(price::approve))
+        .route("/api/v1/prices/{id}/reject", post(price::reject))
         .route("/api/publish", post(admin::routes::publish))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }

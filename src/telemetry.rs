@@ -47,6 +47,7 @@ pub mod name {
     pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";
     pub const DB_CONNECTIONS: &str = "db_connections";
     pub const OUTBOX_RELAYED: &str = "outbox_relayed";
+    pub const OUTBOX_REFUSED: &str = "outbox_refused";
     pub const OUTBOX_PENDING: &str = "outbox_pending";
     pub const QUEUE_FINISHED: &str = "queue_items_finished";
     pub const QUEUE_PENDING: &str = "queue_items_pending";

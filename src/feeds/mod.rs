@@ -1,5 +1,15 @@
 //! The business: each feed's rule, storage and routes in a folder of its own. No feed uses another.
 
+mod alert; // what people are told of by e-mail and webhook
+mod body; // partial updates and times in JSON
 mod catalog; // the five live feeds: channels and filters
+mod failure; // why something did not happen, as an answer
+pub mod inventory;
+mod outbox; // rows and their publications are one
+mod page; // lists in pages
+pub mod price;
+mod text; // checks of input fields
 
+pub use alert::TOPIC as ALERT_TOPIC;
 pub use catalog::*;
+pub use outbox::{Outbox, Relay};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BodyError, Problem};
+use super::{BodyError, FieldError, Problem};
 
 /// A JSON body, in and out. A strict body's type carries `#[serde(deny_unknown_fields)]`.
 pub struct Json<T>(pub T);
@@ -32,16 +32,34 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// Reads JSON; the problem names the place, and the field where there is one.
+/// Reads JSON; the problem names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            let message = error.to_string();
-            let field = message.split('`').nth(1).unwrap_or("body").to_owned();
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message.clone()).with_field(field, message)
+    let mut input = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        match error.classify() {
+            serde_json::error::Category::Data => misfit(&path, &error.to_string()),
+            _ => Problem::bad_request(format!("the body is not valid JSON: {error}")),
         }
-        _ => Problem::bad_request(format!("the body is not valid JSON: {error}")),
-    })
+    })?;
+    input.end().map_err(|error| Problem::bad_request(format!("the body is not one JSON value: {error}")))?;
+    Ok(value)
+}
+
+/// 422 for JSON of the wrong shape. What is unknown or missing is named in the message, anything else by its path.
+fn misfit(path: &str, message: &str) -> Problem {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let quoted = |prefix| message.strip_prefix(prefix)?.split('`').next();
+    let named = quoted("unknown field `").or_else(|| quoted("missing field `"));
+    let field = match (named, path) {
+        (Some(name), "." | "") => name.to_owned(),
+        (Some(name), path) if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+        (Some(name), path) => format!("{path}.{name}"),
+        (None, "." | "") => "body".to_owned(),
+        (None, path) => path.to_owned(),
+    };
+    Problem::invalid(vec![FieldError::new(field, message.to_owned())])
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {

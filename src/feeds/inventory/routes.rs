@@ -1,0 +1,97 @@
+//! `/api/v1/inventory`.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::sql::SortBy;
+use super::{Inventory, Item, ItemChange, ListQuery, NewItem};
+use crate::feeds::failure::Failure;
+use crate::feeds::page::{Page, PageRequest};
+use crate::http::{Json, Path, Problem, Query};
+
+/// Every parameter of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListParameters {
+    page: Option<i64>,
+    limit: Option<i64>,
+    category: Option<String>,
+    #[serde(alias = "is_active")]
+    active: Option<bool>,
+    #[serde(alias = "is_low_stock")]
+    low_stock: Option<bool>,
+    #[serde(alias = "search", alias = "text")]
+    q: Option<String>,
+    #[serde(default)]
+    sort_by: SortBy,
+    #[serde(default)]
+    sort_order: SortOrder,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum SortOrder {
+    #[default]
+    Asc,
+    Desc,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adjustment {
+    /// What to add; negative to take away.
+    delta: i64,
+}
+
+pub async fn create(State(inventory): State<Inventory>, Json(new): Json<NewItem>) -> Result<Response, Failure> {
+    let item = inventory.create(new).await?;
+    let mut response = (StatusCode::CREATED, Json(&item)).into_response();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/inventory/{}", item.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub async fn list(
+    State(inventory): State<Inventory>,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Json<Page<Item>>, Failure> {
+    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    let query = ListQuery {
+        category: parameters.category,
+        active: parameters.active,
+        low_stock: parameters.low_stock,
+        text: parameters.q.filter(|text| !text.is_empty()),
+        sort_by: parameters.sort_by,
+        descending: parameters.sort_order == SortOrder::Desc,
+    };
+    Ok(Json(inventory.list(&query, page).await?))
+}
+
+pub async fn get(State(inventory): State<Inventory>, Path(id): Path<i64>) -> Result<Json<Item>, Failure> {
+    Ok(Json(inventory.get(id).await?))
+}
+
+/// PUT and PATCH alike: the fields that are given.
+pub async fn update(
+    State(inventory): State<Inventory>,
+    Path(id): Path<i64>,
+    Json(change): Json<ItemChange>,
+) -> Result<Json<Item>, Failure> {
+    Ok(Json(inventory.update(id, change).await?))
+}
+
+pub async fn delete(State(inventory): State<Inventory>, Path(id): Path<i64>) -> Result<StatusCode, Failure> {
+    inventory.delete(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn adjust(
+    State(inventory): State<Inventory>,
+    Path(id): Path<i64>,
+    Json(adjustment): Json<Adjustment>,
+) -> Result<Json<Item>, Failure> {
+    Ok(Json(inventory.adjust(id, adjustment.delta).await?))
+}

@@ -1,0 +1,196 @@
+//! Rows and their publications are one: a publication is staged in the transaction that writes the row, and the relay
+//! publishes it after the commit. A crash between the two loses nothing.
+//!
+//! At least once: a relay that dies between publishing and deleting publishes again. Order: by id, and a writer holds
+//! its row until it commits, so what is said of one row comes in the order in which it became true.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::args;
+use crate::db::{Db, DbError, Tx};
+use crate::stream::{Channel, Node, PublishError, Tags};
+use crate::telemetry::{Registry, name};
+
+/// Publications of one turn of the relay.
+const BATCH: i64 = 500;
+/// The relay looks by itself this often: for what another process has left.
+const POLL: Duration = Duration::from_secs(1);
+/// Relays of several nodes on one PostgreSQL take turns under this lock; any constant of our own will do.
+const RELAY_LOCK: i64 = 0x66_61_6e_66_61_72_65;
+
+/// Stages publications and wakes the relay. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Outbox {
+    committed: Arc<Notify>,
+}
+
+impl Outbox {
+    /// Writes one publication into the caller's transaction; it goes out after the commit, or never.
+    pub async fn stage(
+        &self,
+        tx: &mut Tx,
+        channel: &'static str,
+        message: &impl Serialize,
+        tags: Tags,
+        now: DateTime<Utc>,
+    ) -> Result<(), StageError> {
+        let (data, tags) = (serde_json::to_string(message)?, serde_json::to_string(&tags)?);
+        let sql = "INSERT INTO outbox (channel, data, tags, created_at) VALUES ($1, $2, $3, $4)";
+        tx.execute(sql, args![channel, data, tags, now]).await?;
+        Ok(())
+    }
+
+    /// Commits, then wakes the relay.
+    pub async fn commit(&self, tx: Tx) -> Result<(), DbError> {
+        tx.commit().await?;
+        self.committed.notify_one();
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// Publishes what has been staged, in order.
+pub struct Relay {
+    db: Db,
+    node: Node,
+    outbox: Outbox,
+    relayed: Counter,
+    refused: Counter,
+    pending: Gauge,
+}
+
+#[derive(sqlx::FromRow)]
+struct Staged {
+    id: i64,
+    channel: String,
+    data: String,
+    tags: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Count {
+    count: i64,
+}
+
+impl Relay {
+    pub fn new(db: Db, node: Node, outbox: Outbox, registry: &mut Registry) -> Self {
+        let (relayed, refused, pending) = (Counter::default(), Counter::default(), Gauge::default());
+        registry.register(name::OUTBOX_RELAYED, "Publications sent from the outbox", relayed.clone());
+        let help = "Outbox rows that no broker would ever take; they are logged and removed";
+        registry.register(name::OUTBOX_REFUSED, help, refused.clone());
+        registry.register(name::OUTBOX_PENDING, "Publications that wait in the outbox", pending.clone());
+        Self { db, node, outbox, relayed, refused, pending }
+    }
+
+    /// Runs until `stop`; what is staged by then still goes out.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        loop {
+            let last = stop.is_cancelled();
+            match self.turn().await {
+                Ok(0) => {
+                    pause = Duration::ZERO;
+                    if last {
+                        return;
+                    }
+                    tokio::select! {
+                        () = self.outbox.committed.notified() => {}
+                        () = tokio::time::sleep(POLL) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Ok(_) => pause = Duration::ZERO,
+                Err(error) => {
+                    // The rows stay where they are, so a stop does not have to wait for the broker.
+                    tracing::warn!(%error, "the outbox could not be relayed; trying again");
+                    if last {
+                        return;
+                    }
+                    pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes up to a batch and deletes what went out; answers how many rows it handled.
+    async fn turn(&self) -> anyhow::Result<usize> {
+        // PostgreSQL: one relay at a time among all nodes. SQLite: this is the only process that writes.
+        let lock = match self.db.engine() {
+            "postgres" => {
+                let mut tx = self.db.begin().await?;
+                tx.execute("SELECT pg_advisory_xact_lock($1)", args![RELAY_LOCK]).await?;
+                Some(tx)
+            }
+            _ => None,
+        };
+        let sql = "SELECT id, channel, data, tags FROM outbox ORDER BY id LIMIT $1";
+        let staged: Vec<Staged> = self.db.fetch_all(sql, args![BATCH]).await?;
+        if staged.len() < BATCH as usize {
+            self.pending.set(staged.len() as i64);
+        } else {
+            let all: Count = self.db.fetch_one("SELECT count(*) AS count FROM outbox", args![]).await?;
+            self.pending.set(all.count);
+        }
+        let mut done = Vec::with_capacity(staged.len());
+        let mut failure = None;
+        for row in staged {
+            match self.publish(&row).await {
+                Ok(()) => self.relayed.inc(),
+                Err(PublishError::Unavailable(error)) => {
+                    failure = Some(anyhow::anyhow!(error));
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(%error, channel = row.channel, data = row.data, "an outbox row cannot be published");
+                    self.refused.inc()
+                }
+            };
+            done.push(row.id);
+        }
+        let count = done.len();
+        self.delete(done).await?;
+        if let Some(lock) = lock {
+            lock.commit().await?;
+        }
+        failure.map_or(Ok(count), Err)
+    }
+
+    async fn publish(&self, row: &Staged) -> Result<(), PublishError> {
+        let channel = Channel::new(&row.channel).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        let tags: Tags = serde_json::from_str(&row.tags).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        self.node.publish(&channel, Bytes::from(row.data.clone()), tags).await.map(|_| ())
+    }
+
+    /// Deletes exactly the rows that went out: a lower id may have been committed meanwhile.
+    async fn delete(&self, ids: Vec<i64>) -> Result<(), DbError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let sql = self.db.by_engine(
+            "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
+            "DELETE FROM outbox WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1))",
+        );
+        self.db.execute(sql, args![serde_json::Value::from(ids)]).await?;
+        Ok(())
+    }
+}

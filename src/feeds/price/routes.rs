@@ -1,0 +1,129 @@
+//! `/api/v1/prices`.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::{Author, HistoryRow, ListQuery, NewPrice, Price, PriceChange, Prices};
+use crate::auth::Identity;
+use crate::feeds::failure::Failure;
+use crate::feeds::page::{Page, PageRequest};
+use crate::http::{Json, Path, Problem, Query};
+
+/// Every parameter of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListParameters {
+    page: Option<i64>,
+    limit: Option<i64>,
+    inventory_id: Option<i64>,
+    sku: Option<String>,
+    currency: Option<String>,
+    #[serde(alias = "is_active")]
+    active: Option<bool>,
+    #[serde(alias = "requires_approval")]
+    pending: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryParameters {
+    page: Option<i64>,
+    limit: Option<i64>,
+    inventory_id: Option<i64>,
+}
+
+pub async fn create(
+    State(prices): State<Prices>,
+    caller: Identity,
+    Json(new): Json<NewPrice>,
+) -> Result<Response, Failure> {
+    let price = prices.create(new, &caller.subject).await?;
+    let mut response = (StatusCode::CREATED, Json(&price)).into_response();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/prices/{}", price.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub async fn list(
+    State(prices): State<Prices>,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Json<Page<Price>>, Failure> {
+    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    let query = ListQuery {
+        inventory_id: parameters.inventory_id,
+        sku: parameters.sku.map(|sku| sku.to_ascii_uppercase()),
+        currency: parameters.currency.map(|currency| currency.to_ascii_uppercase()),
+        active: parameters.active,
+        pending: parameters.pending,
+    };
+    Ok(Json(prices.list(&query, page).await?))
+}
+
+pub async fn get(State(prices): State<Prices>, Path(id): Path<i64>) -> Result<Json<Price>, Failure> {
+    Ok(Json(prices.get(id).await?))
+}
+
+/// PUT and PATCH alike: the fields that are given.
+pub async fn update(
+    State(prices): State<Prices>,
+    caller: Identity,
+    Path(id): Path<i64>,
+    Json(change): Json<PriceChange>,
+) -> Result<Json<Price>, Failure> {
+    Ok(Json(prices.update(id, change, &caller.subject).await?))
+}
+
+pub async fn delete(
+    State(prices): State<Prices>,
+    caller: Identity,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, Failure> {
+    prices.delete(id, &caller.subject).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The history of the item that a price is for.
+pub async fn history_of(
+    State(prices): State<Prices>,
+    Path(id): Path<i64>,
+    Query(parameters): Query<HistoryParameters>,
+) -> Result<Json<Page<HistoryRow>>, Failure> {
+    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    let price = prices.get(id).await?;
+    Ok(Json(prices.history(Some(price.inventory_id), page).await?))
+}
+
+pub async fn history(
+    State(prices): State<Prices>,
+    Query(parameters): Query<HistoryParameters>,
+) -> Result<Json<Page<HistoryRow>>, Failure> {
+    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    Ok(Json(prices.history(parameters.inventory_id, page).await?))
+}
+
+/// Applies the price that awaits approval. A body may say why.
+pub async fn approve(
+    State(prices): State<Prices>,
+    caller: Identity,
+    Path(id): Path<i64>,
+    body: bytes::Bytes,
+) -> Result<Json<Price>, Failure> {
+    Ok(Json(prices.decide(id, true, author(&body)?, &caller.subject).await?))
+}
+
+/// Discards the price that awaits approval. A body may say why.
+pub async fn reject(
+    State(prices): State<Prices>,
+    caller: Identity,
+    Path(id): Path<i64>,
+    body: bytes::Bytes,
+) -> Result<Json<Price>, Failure> {
+    Ok(Json(prices.decide(id, false, author(&body)?, &caller.subject).await?))
+}
+
+fn author(body: &[u8]) -> Result<Author, Problem> {
+    if body.is_empty() { Ok(Author::default()) } else { crate::http::parse(body) }
+}
