@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What a feed has to tell. Fields that are not known here are shown as they are.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Alert {
-    /// A stable word, such as `low_stock`.
+    /// A stable word, such as `stock_low`.
     pub kind: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
@@ -20,14 +20,17 @@ pub struct Alert {
     /// When it happened, ISO 8601.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// What it is about, by name: stock levels, prices.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub figures: Map<String, Value>,
     #[serde(flatten)]
     pub fields: BTreeMap<String, Value>,
 }
 
 /// Kinds with words of their own: (kind, Japanese, English).
 const KINDS: &[(&str, &str, &str)] = &[
-    ("low_stock", "在庫が少なくなっています", "Stock is low"),
-    ("out_of_stock", "在庫切れです", "Out of stock"),
+    ("stock_low", "在庫が少なくなっています", "Stock is low"),
+    ("stock_out", "在庫切れです", "Out of stock"),
     ("price_change", "価格が大きく変わりました", "A large price change"),
     ("price_approval", "価格の承認が必要です", "A price awaits approval"),
 ];
@@ -37,18 +40,13 @@ const LABELS: &[(&str, &str, &str)] = &[
     ("sku", "商品コード", "SKU"),
     ("name", "商品名", "Item"),
     ("category", "カテゴリ", "Category"),
-    ("current_stock", "現在の在庫", "Stock now"),
     ("stock_quantity", "現在の在庫", "Stock now"),
     ("available_quantity", "販売可能数", "Available"),
-    ("min_level", "最低在庫", "Minimum"),
     ("min_stock_level", "最低在庫", "Minimum"),
     ("old_price", "変更前の価格", "Old price"),
     ("new_price", "変更後の価格", "New price"),
-    ("price_change_amount", "差額", "Change"),
-    ("price_change_percent", "変動率 (%)", "Change (%)"),
+    ("change_percent", "変動率 (%)", "Change (%)"),
     ("currency", "通貨", "Currency"),
-    ("change_reason", "理由", "Reason"),
-    ("changed_by", "変更者", "Changed by"),
     ("item_id", "ID", "ID"),
     ("at", "発生時刻", "At"),
 ];
@@ -75,6 +73,7 @@ impl Alert {
     /// Label and value of everything there is to say.
     fn rows(&self) -> Vec<(String, String)> {
         let mut values = self.fields.clone();
+        values.extend(self.figures.clone());
         values.extend(self.sku.clone().map(|sku| ("sku".to_owned(), Value::from(sku))));
         values.extend(self.item_id.clone().map(|id| ("item_id".to_owned(), id)));
         values.extend(self.at.clone().map(|at| ("at".to_owned(), Value::from(at))));
@@ -162,7 +161,7 @@ mod tests {
     #[test]
     fn an_alert_speaks_both_languages_and_shows_unknown_fields() {
         let alert = alert(
-            r#"{"kind": "low_stock", "sku": "TEA-1", "item_id": 7, "name": "緑茶", "current_stock": 3, "shelf": "B2", "x": null}"#,
+            r#"{"kind": "stock_low", "sku": "TEA-1", "item_id": 7, "name": "緑茶", "figures": {"stock_quantity": 3}, "shelf": "B2", "x": null}"#,
         );
         assert_eq!(alert.subject(), "在庫が少なくなっています · Stock is low: TEA-1");
         let text = alert.text();
@@ -172,7 +171,7 @@ mod tests {
             assert!(text.lines().any(|it| it == line), "{line} in {text}");
         }
         assert!(!text.contains("null"));
-        assert_eq!(alert.cooldown_key(), "low_stock:TEA-1");
+        assert_eq!(alert.cooldown_key(), "stock_low:TEA-1");
     }
 
     #[test]

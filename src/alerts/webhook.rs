@@ -146,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_with_only_private_addresses_is_refused_when_it_is_resolved() {
         let webhooks = Webhooks::new(&AlertOptions::default()).unwrap();
-        let alert: Alert = serde_json::from_str(r#"{"kind": "low_stock"}"#).unwrap();
+        let alert: Alert = serde_json::from_str(r#"{"kind": "stock_low"}"#).unwrap();
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         // Past the check of the settings, as a public name that answers with a private address would be.
         let refused = webhooks.client.post("http://localhost:9/").send().await.unwrap_err();

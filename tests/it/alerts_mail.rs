@@ -79,8 +79,8 @@ fn by(smtp: &Smtp) -> SmtpOptions {
 
 fn low(sku: &str) -> Value {
     json!({
-        "kind": "low_stock", "title": "在庫わずか", "sku": sku, "item_id": 7, "name": "<b>緑茶</b> & \"tea\"",
-        "current_stock": 3, "min_level": 10, "at": "2027-01-15T08:00:00Z",
+        "kind": "stock_low", "title": "在庫わずか", "sku": sku, "item_id": 7, "name": "<b>緑茶</b> & \"tea\"",
+        "figures": {"stock_quantity": 3, "min_stock_level": 10}, "at": "2027-01-15T08:00:00Z",
     })
 }
 
@@ -176,7 +176,7 @@ async fn alerts_of_one_kind_about_one_sku_are_throttled() {
         bench.wait_for("none", "suppressed", 1).await;
         bench.alert(low("TEA-2")).await;
         bench.wait_for("mail", "delivered", 2).await;
-        bench.alert(json!({"kind": "out_of_stock", "sku": "TEA-1"})).await;
+        bench.alert(json!({"kind": "stock_out", "sku": "TEA-1"})).await;
         bench.wait_for("mail", "delivered", 3).await;
         bench.clock.advance(Duration::from_secs(15 * 60));
         bench.alert(low("TEA-1")).await;

@@ -70,7 +70,7 @@ async fn a_webhook_that_is_gone_or_points_elsewhere_is_a_dead_letter_and_the_oth
         gone.answer(&[410]);
         moved.answer(&[307]);
         let bench = Bench::start(&test, to(&[&gone, &moved, &good]), SmtpOptions::default());
-        bench.alert(json!({"kind": "low_stock", "sku": "TEA-1"})).await;
+        bench.alert(json!({"kind": "stock_low", "sku": "TEA-1"})).await;
         for hook in [&mut gone, &mut moved, &mut good] {
             hook.next().await;
         }
@@ -107,7 +107,7 @@ async fn a_receiver_that_never_answers_is_a_failed_attempt() {
             ..AlertOptions::default()
         };
         let bench = Bench::start(&test, options, SmtpOptions::default());
-        bench.alert(json!({"kind": "low_stock", "sku": "TEA-1"})).await;
+        bench.alert(json!({"kind": "stock_low", "sku": "TEA-1"})).await;
         bench.wait_for("webhook", "retried", 1).await;
         bench.end().await;
     }
