@@ -7,6 +7,7 @@ mod alerts_webhook;
 mod auth_gate;
 mod auth_http;
 mod clients;
+mod demo_day;
 mod http_admin;
 mod http_assets;
 mod http_kit;
