@@ -14,7 +14,7 @@ use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{Outbox, Relay};
+use crate::feeds::{Figures, Outbox, Relay};
 use crate::http::{layers, server};
 use crate::routes::{self, Parts};
 use crate::session::Sessions;
@@ -50,6 +50,7 @@ impl App {
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
         let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
         tasks.spawn("outbox relay", relay.run(tasks.stop()));
+        tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
         let origins = settings.edge.allowed_origins.clone();
         let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);

@@ -33,12 +33,26 @@ pub struct TokenRequest {
 /// Serves until SIGINT or SIGTERM. The address in use is the first line on standard output.
 pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     start_logging(&loaded)?;
+    // A connection is a descriptor; the soft limit of most systems is meant for programs that have few.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
+    tracing::info!(descriptors, "starting");
     block_on(async {
         let listen = loaded.settings.server.listen;
         let app = App::build(loaded.settings).await?;
         let listener = server::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
         say(&format!("listening on http://{}", listener.local_addr()?))?;
         app.serve(listener, on_signal()?).await;
+        Ok(())
+    })
+}
+
+/// Brings the tables up to date and ends.
+pub fn migrate(loaded: Loaded) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async {
+        let db = crate::app::open_database(&loaded.settings, &mut telemetry::Registry::default()).await?;
+        say(&format!("the tables are up to date ({})", db.engine()))?;
+        db.close().await;
         Ok(())
     })
 }

@@ -54,7 +54,7 @@ fn main() -> std::process::ExitCode {
     let done = match cli.command {
         Command::Serve(place) => load(place).and_then(commands::serve),
         Command::Worker(place) => load(place).and_then(commands::serve),
-        Command::Migrate(place) => load(place).and_then(commands::serve),
+        Command::Migrate(place) => load(place).and_then(commands::migrate),
         Command::Token(request) => {
             load(Place { listen: None, data_dir: None }).and_then(|it| commands::token(it, request))
         }
