@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +14,25 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::auth::{Role, issue_token};
 use crate::clock::Clock;
-use crate::config::{Loaded, LogFormat};
+use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::{demo, telemetry};
+
+/// What the command line may say about where a server lives.
+#[derive(clap::Args, Default)]
+pub struct Place {
+    /// Address and port, such as 127.0.0.1:8000; port 0 takes a free one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Folder of the embedded database and of spools.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// Reads the settings: defaults, `file`, the environment, then `place`.
+pub fn load(file: Option<&Path>, place: Place) -> anyhow::Result<Loaded> {
+    Loaded::read(file, std::env::vars(), Overrides { listen: place.listen, data_dir: place.data_dir })
+}
 
 /// Who the printed token is for.
 #[derive(clap::Args)]
@@ -44,6 +62,12 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
         app.serve(listener, on_signal()?).await;
         Ok(())
     })
+}
+
+/// Works on the queue until SIGINT or SIGTERM.
+pub fn worker(loaded: Loaded) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async { crate::app::work(loaded.settings, on_signal()?).await })
 }
 
 /// Brings the tables up to date and ends.

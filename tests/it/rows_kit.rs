@@ -5,6 +5,7 @@ use fanfare::db::{Db, DbMetrics, DbOptions};
 use fanfare::feeds::Outbox;
 use fanfare::feeds::inventory::Inventory;
 use fanfare::feeds::price::{PriceOptions, Prices};
+use fanfare::queue::{Queue, QueueOptions};
 use fanfare::telemetry::Registry;
 
 use crate::support::{Postgres, temp_dir};
@@ -42,7 +43,9 @@ impl Rows {
         let db = Db::open(url, &DbOptions::default(), DbMetrics::register(&mut registry)).await.expect("open");
         db.migrate().await.expect("migrate");
         db.migrate().await.expect("a second time changes nothing");
-        let (outbox, clock) = (Outbox::default(), Clock::system());
+        let clock = Clock::system();
+        let queue = Queue::new(db.clone(), clock.clone(), QueueOptions::default(), &mut registry);
+        let outbox = Outbox::new(queue);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), &mut registry);
         let options = PriceOptions { approval_percent: 50, ..PriceOptions::default() };
         let prices = Prices::new(db.clone(), outbox.clone(), clock, options);
