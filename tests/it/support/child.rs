@@ -11,14 +11,15 @@ use nix::unistd::Pid;
 use super::eventually;
 
 /// Waits for the pipe from the test binary to end. The kernel closes it however the binary ends, even by SIGKILL, and
-/// then this ends the server ($0, by signal $1) and removes its folder ($2). The word `done` calls it off.
+/// then this ends the server ($0, by signal $1) and removes its folder ($2). The word `done` calls it off. In a container
+/// nobody may collect the ended server, so a zombie counts as gone.
 const WATCH: &str = r#"
 trap '' INT TERM HUP
 read -r word
 [ "$word" = done ] && exit 0
 kill -CONT "$0"; kill "-$1" "$0"
 turns=100
-while [ $turns -gt 0 ] && kill -0 "$0"; do sleep 0.05; turns=$((turns - 1)); done
+while [ $turns -gt 0 ] && kill -0 "$0" && ! grep -q '^State:.Z' "/proc/$0/status"; do sleep 0.05; turns=$((turns - 1)); done
 [ -n "$2" ] && rm -rf -- "$2"
 "#;
 
