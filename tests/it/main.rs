@@ -15,6 +15,7 @@ mod http_layers;
 mod http_server;
 mod queue_leases;
 mod queue_work;
+mod page;
 mod rows_alerts;
 mod rows_inventory;
 mod rows_kit;
