@@ -1,5 +1,6 @@
 //! The business: each feed's rule, storage and routes in a folder of its own. No feed uses another.
 
+mod action; // created, updated, deleted
 mod alert; // what people are told of by e-mail and webhook
 mod body; // partial updates and times in JSON
 mod catalog; // the five live feeds: channels and filters

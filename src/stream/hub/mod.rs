@@ -276,7 +276,9 @@ impl Drop for Ticket {
             return;
         }
         let (hub, shard, ticket) = (self.hub.clone(), self.shard, self.ticket);
-        // The handshake ran on the runtime, so its end is there too.
-        tokio::spawn(async move { hub.shards[shard].send(Command::Cancel { ticket }).await });
+        // Without a runtime the process is ending, and the places with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { hub.shards[shard].send(Command::Cancel { ticket }).await });
+        }
     }
 }
