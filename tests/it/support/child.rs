@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child as Process, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
@@ -35,7 +36,11 @@ pub struct Child {
 
 /// What a process has printed, standard output and standard error together.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Outputs that have not come to their end.
+    open: Arc<AtomicUsize>,
+}
 
 impl Child {
     /// Starts `command`. `signal` is how it is ended; `folder` is removed by the watcher when no drop can do so.
@@ -121,29 +126,32 @@ impl Drop for Child {
 
 impl Log {
     pub fn text(&self) -> String {
-        self.0.lock().expect("lock").join("\n")
+        self.lines.lock().expect("lock").join("\n")
     }
 
     /// The rest of the newest line that holds `mark`.
     pub fn after(&self, mark: &str) -> Option<String> {
-        let lines = self.0.lock().expect("lock");
+        let lines = self.lines.lock().expect("lock");
         lines.iter().rev().find_map(|line| line.split_once(mark).map(|(_, rest)| rest.to_owned()))
     }
 
-    pub fn lines(&self) -> usize {
-        self.0.lock().expect("lock").len()
+    /// Whether all that was printed is here: the process and its outputs have ended.
+    pub fn whole(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
 
     pub fn clear(&self) {
-        self.0.lock().expect("lock").clear();
+        self.lines.lock().expect("lock").clear();
     }
 
     fn read(&self, source: impl std::io::Read + Send + 'static) {
         let log = self.clone();
+        log.open.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                log.0.lock().expect("lock").push(line);
+                log.lines.lock().expect("lock").push(line);
             }
+            log.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
