@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
 use serde_json::value::RawValue;
 
-/// Whether `data` is exactly one JSON value.
+/// Whether `data` is exactly one JSON value, in UTF-8.
 pub fn is_json(data: &[u8]) -> Result<(), serde_json::Error> {
-    serde_json::from_slice::<IgnoredAny>(data).map(|_| ())
+    // A string that is skipped over is not looked into, and one bad byte in a text frame ends the client's connection.
+    let text = std::str::from_utf8(data).map_err(serde_json::Error::custom)?;
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ())
 }
 
 /// The scalar fields of a JSON object's top level as text: strings without quotes, numbers and booleans as written.
@@ -47,5 +49,6 @@ mod tests {
         assert!(is_json(b"{} {}").is_err());
         assert!(is_json(b"").is_err());
         assert!(is_json(b"{\"a\":\xff}").is_err());
+        assert!(is_json(b"{\"a\":\"\xff\"}").is_err());
     }
 }

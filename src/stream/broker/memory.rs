@@ -31,8 +31,15 @@ pub struct Memory {
     options: MemoryOptions,
     sink: SharedSink,
     epoch: String,
-    /// The last offset of each channel. The inner lock is held while the sink takes the publication.
-    channels: DashMap<Channel, Arc<Mutex<u64>>>,
+    /// The inner lock is held while the sink takes the publication.
+    channels: DashMap<Channel, Arc<Mutex<Line>>>,
+}
+
+/// One channel.
+#[derive(Default)]
+struct Line {
+    last_offset: u64,
+    subscribed: bool,
 }
 
 impl Memory {
@@ -42,7 +49,7 @@ impl Memory {
     }
 
     /// The map's guard ends here: it must not be held across an await.
-    fn channel(&self, channel: &Channel) -> Result<Arc<Mutex<u64>>, BrokerError> {
+    fn channel(&self, channel: &Channel) -> Result<Arc<Mutex<Line>>, BrokerError> {
         if let Some(found) = self.channels.get(channel) {
             return Ok(found.clone());
         }
@@ -61,18 +68,26 @@ impl Broker for Memory {
 
     async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, BrokerError> {
         let entry = self.channel(channel)?;
-        let mut last = entry.lock().await;
-        *last += 1;
-        let position = Position { offset: *last, epoch: self.epoch.clone() };
-        self.sink.deliver(Publication::new(channel.clone(), Kind::Data, data, tags, Some(position.clone()))).await;
+        let mut line = entry.lock().await;
+        line.last_offset += 1;
+        let position = Position { offset: line.last_offset, epoch: self.epoch.clone() };
+        if line.subscribed {
+            self.sink.deliver(Publication::new(channel.clone(), Kind::Data, data, tags, Some(position.clone()))).await;
+        }
         Ok(position)
     }
 
-    async fn subscribe(&self, _channel: &Channel) -> Result<(), BrokerError> {
+    async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
+        self.channel(channel)?.lock().await.subscribed = true;
         Ok(())
     }
 
-    async fn unsubscribe(&self, _channel: &Channel) -> Result<(), BrokerError> {
+    async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
+        // Not made for this: what was never there is not subscribed.
+        let found = self.channels.get(channel).map(|found| found.clone());
+        if let Some(line) = found {
+            line.lock().await.subscribed = false;
+        }
         Ok(())
     }
 

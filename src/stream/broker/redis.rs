@@ -44,11 +44,16 @@ impl Default for RedisOptions {
 }
 
 pub struct Redis {
+    clients: Clients,
+    script: Script,
+    tasks: Tasks,
+}
+
+#[derive(Clone)]
+struct Clients {
     publisher: Client,
     subscriber: SubscriberClient,
-    script: Script,
-    options: RedisOptions,
-    tasks: Tasks,
+    command_timeout: Duration,
 }
 
 /// What the drain hands to the router.
@@ -78,16 +83,16 @@ impl Redis {
         let publisher = builder.build().map_err(unavailable)?;
         let subscriber = builder.build_subscriber_client().map_err(unavailable)?;
         let tasks = Tasks::new();
-        start_router(&subscriber, &tasks, &options, sink.clone());
+        let clients =
+            Clients { publisher, subscriber, command_timeout: Duration::from_millis(options.command_timeout_ms) };
+        start_router(&clients, &tasks, &options, sink.clone());
         let within = Duration::from_millis(options.connect_timeout_ms);
         let late = |_| BrokerError::Unavailable(format!("no connection within {within:?}"));
-        tokio::time::timeout(within, publisher.init()).await.map_err(late)?.map_err(unavailable)?;
-        tokio::time::timeout(within, subscriber.init()).await.map_err(late)?.map_err(unavailable)?;
-        // Its task ends with the client.
-        drop(subscriber.manage_subscriptions());
+        tokio::time::timeout(within, clients.publisher.init()).await.map_err(late)?.map_err(unavailable)?;
+        tokio::time::timeout(within, clients.subscriber.init()).await.map_err(late)?.map_err(unavailable)?;
         sink.connected(true);
         let script = Script::from_lua(include_str!("publish.lua"));
-        Ok(Self { publisher, subscriber, script, options, tasks })
+        Ok(Self { clients, script, tasks })
     }
 }
 
@@ -109,18 +114,38 @@ impl Broker for Redis {
             fred::types::Value::Bytes(data),
         ];
         let (offset, epoch): (u64, String) =
-            self.script.evalsha_with_reload(&self.publisher, meta, args).await.map_err(unavailable)?;
+            self.script.evalsha_with_reload(&self.clients.publisher, meta, args).await.map_err(unavailable)?;
         Ok(Position { offset, epoch })
     }
 
-    /// The library answers when SUBSCRIBE has been written, not when it holds. So a third channel of our own rides in
-    /// the same command, and the subscription is there when a message to that one finds a receiver.
     async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
+        self.clients.subscribe(vec![format!("{PREFIX}{channel}"), channel.as_str().to_owned()]).await
+    }
+
+    async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let names = vec![channel.as_str().to_owned(), format!("{PREFIX}{channel}")];
+        self.clients.subscriber.unsubscribe(names).await.map_err(unavailable)
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.clients.publisher.ping::<String>(None).await.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn stop(&self) {
+        self.tasks.drain(Duration::from_secs(1)).await;
+        let _ = self.clients.subscriber.quit().await;
+        let _ = self.clients.publisher.quit().await;
+    }
+}
+
+impl Clients {
+    /// The library answers when SUBSCRIBE has been written, not when it holds. So a channel of our own rides in the same
+    /// command, and the subscription is there when a message to that one finds a receiver.
+    async fn subscribe(&self, mut names: Vec<String>) -> Result<(), BrokerError> {
         let probe = format!("{PREFIX}probe:{}", new_epoch());
-        let names = vec![format!("{PREFIX}{channel}"), channel.as_str().to_owned(), probe.clone()];
-        self.subscriber.subscribe(names).await.map_err(unavailable)?;
-        let within = Duration::from_millis(self.options.command_timeout_ms);
+        names.push(probe.clone());
         let heard = async {
+            self.subscriber.subscribe(names).await?;
             let mut pause = Duration::from_millis(1);
             loop {
                 match self.publisher.publish::<u64, _, _>(probe.as_str(), "").await {
@@ -130,28 +155,30 @@ impl Broker for Redis {
                 pause = (pause * 2).min(Duration::from_millis(100));
             }
         };
-        let confirmed = tokio::time::timeout(within, heard).await;
+        let confirmed = tokio::time::timeout(self.command_timeout, heard).await;
         let _ = self.subscriber.unsubscribe(probe).await;
         match confirmed {
             Ok(result) => result.map_err(unavailable),
-            Err(_) => Err(BrokerError::Unavailable(format!("no subscription to {channel} within {within:?}"))),
+            Err(_) => Err(BrokerError::Unavailable(format!("no subscription within {:?}", self.command_timeout))),
         }
     }
 
-    async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
-        let names = vec![channel.as_str().to_owned(), format!("{PREFIX}{channel}")];
-        self.subscriber.unsubscribe(names).await.map_err(unavailable)
+    /// Returns when everything that was subscribed holds on the new connection. The library's own way of doing this
+    /// tells nobody when, nor that it failed.
+    async fn subscribe_again(&self) {
+        let names = || {
+            let tracked = self.subscriber.tracked_channels();
+            tracked.iter().map(|name| name.to_string()).filter(|name| !is_probe(name)).collect()
+        };
+        while let Err(error) = self.subscribe(names()).await {
+            tracing::warn!(%error, "the channels could not be subscribed again; trying once more");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
+}
 
-    async fn ping(&self) -> Result<(), BrokerError> {
-        self.publisher.ping::<String>(None).await.map(|_| ()).map_err(unavailable)
-    }
-
-    async fn stop(&self) {
-        self.tasks.drain(Duration::from_secs(1)).await;
-        let _ = self.subscriber.quit().await;
-        let _ = self.publisher.quit().await;
-    }
+fn is_probe(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|name| name.starts_with("probe:"))
 }
 
 fn unavailable(error: fred::error::Error) -> BrokerError {
@@ -159,11 +186,12 @@ fn unavailable(error: fred::error::Error) -> BrokerError {
 }
 
 /// One task that only empties the library's buffer into our own bounded queue, one that handles the queue in order.
-fn start_router(subscriber: &SubscriberClient, tasks: &Tasks, options: &RedisOptions, sink: SharedSink) {
+fn start_router(clients: &Clients, tasks: &Tasks, options: &RedisOptions, sink: SharedSink) {
     let (queue, mut events) = mpsc::channel(options.queue_messages);
-    let mut messages = subscriber.message_rx();
-    let mut reconnects = subscriber.reconnect_rx();
-    let mut errors = subscriber.error_rx();
+    let mut messages = clients.subscriber.message_rx();
+    let mut reconnects = clients.subscriber.reconnect_rx();
+    let mut errors = clients.subscriber.error_rx();
+    let clients = clients.clone();
     let (stop, drain_sink) = (tasks.stop(), sink.clone());
     tasks.spawn("redis drain", async move {
         let mut pending_gap = None;
@@ -184,20 +212,26 @@ fn start_router(subscriber: &SubscriberClient, tasks: &Tasks, options: &RedisOpt
                     Err(RecvError::Lagged(_)) => Event::Gap("lagged"),
                     Err(RecvError::Closed) => return,
                 },
-                _ = reconnects.recv() => {
-                    drain_sink.connected(true);
-                    // The first event is the first connection: nothing was subscribed before it.
-                    if !std::mem::replace(&mut connected_once, true) {
-                        continue;
-                    }
-                    Event::Gap("reconnected")
-                }
+                // Before the reconnects: each is followed by one, which has the last word.
                 error = errors.recv() => {
                     if let Ok((error, _)) = error {
                         drain_sink.connected(false);
                         tracing::warn!(%error, "the connection to Redis failed; reconnecting");
                     }
                     continue;
+                }
+                _ = reconnects.recv() => {
+                    // The first event is the first connection: nothing was subscribed before it.
+                    if !std::mem::replace(&mut connected_once, true) {
+                        continue;
+                    }
+                    // The gap is told when it has ended, and before anything that came after it: until then the
+                    // library keeps what arrives. Told earlier, it would send clients for state that ages at once.
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = clients.subscribe_again() => drain_sink.connected(true),
+                    }
+                    Event::Gap("reconnected")
                 }
             };
             // While a gap waits to be told, later messages belong to it.
@@ -235,7 +269,7 @@ async fn route(message: Message, echoes: &mut HashMap<Channel, Bytes>, sink: &Sh
         _ => return,
     };
     let (name, from_node) = match message.channel.strip_prefix(PREFIX) {
-        Some(name) if name.starts_with("probe:") => return,
+        Some(_) if is_probe(&message.channel) => return,
         Some(name) => (name, true),
         None => (&*message.channel, false),
     };
