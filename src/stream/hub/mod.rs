@@ -4,6 +4,7 @@
 mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
 mod inbox; // the bounded queue into a shard
+mod listeners; // the cohorts of a channel, found by the values they wait for
 mod shard; // the thread: reads, turns, pings, closes
 
 use std::collections::HashMap;
