@@ -8,14 +8,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Probe};
+use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{Outbox, Relay};
+use crate::feeds::{Figures, Outbox, Relay};
 use crate::http::{layers, server};
+use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::session::Sessions;
 use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
@@ -45,11 +47,13 @@ impl App {
         let db = open_database(&settings, metrics).await?;
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
-        let outbox = Outbox::default();
+        let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
+        let outbox = Outbox::new(queue);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
         let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
         tasks.spawn("outbox relay", relay.run(tasks.stop()));
+        tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
         let origins = settings.edge.allowed_origins.clone();
         let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);
@@ -92,6 +96,28 @@ async fn broker(settings: &Settings, hub: Hub) -> anyhow::Result<Arc<dyn Broker>
         }
         None => Arc::new(Memory::new(settings.memory.clone(), sink)),
     })
+}
+
+/// The durable queue with its workers running in `tasks`.
+fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, tasks: &Tasks) -> anyhow::Result<Queue> {
+    let queue = Queue::new(db.clone(), clock.clone(), settings.queue.clone(), registry);
+    Alerts::new(db.clone(), clock.clone(), &settings.alerts, &settings.smtp, registry)?.spawn(&queue, tasks);
+    Ok(queue)
+}
+
+/// Runs the queue's workers alone until `stop`.
+pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
+    let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
+    let db = open_database(&settings, metrics).await?;
+    queue(&settings, &db, &clock, metrics, &tasks)?;
+    tracing::info!("working");
+    stop.cancelled().await;
+    for task in tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await {
+        tracing::warn!(task, "a task did not end in time");
+    }
+    db.close().await;
+    Ok(())
 }
 
 /// Opens the database and brings its tables up to date.

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +14,25 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::auth::{Role, issue_token};
 use crate::clock::Clock;
-use crate::config::{Loaded, LogFormat};
+use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::{demo, telemetry};
+
+/// What the command line may say about where a server lives.
+#[derive(clap::Args, Default)]
+pub struct Place {
+    /// Address and port, such as 127.0.0.1:8000; port 0 takes a free one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Folder of the embedded database and of spools.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// Reads the settings: defaults, `file`, the environment, then `place`.
+pub fn load(file: Option<&Path>, place: Place) -> anyhow::Result<Loaded> {
+    Loaded::read(file, std::env::vars(), Overrides { listen: place.listen, data_dir: place.data_dir })
+}
 
 /// Who the printed token is for.
 #[derive(clap::Args)]
@@ -33,12 +51,32 @@ pub struct TokenRequest {
 /// Serves until SIGINT or SIGTERM. The address in use is the first line on standard output.
 pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     start_logging(&loaded)?;
+    // A connection is a descriptor; the soft limit of most systems is meant for programs that have few.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
+    tracing::info!(descriptors, "starting");
     block_on(async {
         let listen = loaded.settings.server.listen;
         let app = App::build(loaded.settings).await?;
         let listener = server::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
         say(&format!("listening on http://{}", listener.local_addr()?))?;
         app.serve(listener, on_signal()?).await;
+        Ok(())
+    })
+}
+
+/// Works on the queue until SIGINT or SIGTERM.
+pub fn worker(loaded: Loaded) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async { crate::app::work(loaded.settings, on_signal()?).await })
+}
+
+/// Brings the tables up to date and ends.
+pub fn migrate(loaded: Loaded) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async {
+        let db = crate::app::open_database(&loaded.settings, &mut telemetry::Registry::default()).await?;
+        say(&format!("the tables are up to date ({})", db.engine()))?;
+        db.close().await;
         Ok(())
     })
 }

@@ -10,11 +10,13 @@ use anyhow::{Context, bail, ensure};
 use config::{Config, File, FileFormat};
 use serde::Deserialize;
 
+use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
 use crate::feeds::price::PriceOptions;
 use crate::http::layers::EdgeOptions;
 use crate::http::server::ServerOptions;
+use crate::queue::QueueOptions;
 use crate::session::LimitOptions;
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
 
@@ -34,6 +36,11 @@ const NAMES: &[(&str, &str)] = &[
     ("JWT_SECRET_KEY", "auth.jwt_secret_key"),
     ("ALLOWED_ORIGINS", "edge.allowed_origins"),
     ("LOG_LEVEL", "log.level"),
+    ("SMTP_HOST", "smtp.host"),
+    ("SMTP_PORT", "smtp.port"),
+    ("SMTP_USER", "smtp.user"),
+    ("SMTP_PASSWORD", "smtp.password"),
+    ("FROM_EMAIL", "smtp.from"),
 ];
 const PREFIX: &str = "FANFARE__";
 
@@ -52,6 +59,9 @@ pub struct Settings {
     pub redis: Redis,
     pub database: Database,
     pub price: PriceOptions,
+    pub queue: QueueOptions,
+    pub smtp: SmtpOptions,
+    pub alerts: AlertOptions,
     pub influxdb: InfluxDb,
 }
 
@@ -187,6 +197,8 @@ impl Settings {
     /// Rules over several settings; each refusal is one line that names them.
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
+        self.queue.check()?;
+        self.alerts.check(&self.smtp)?;
         let open =
             self.auth.secret_key.is_none() && self.auth.jwt_secret_key.is_none() && self.auth.api_keys.is_empty();
         if open && !self.server.listen.ip().is_loopback() {
@@ -264,6 +276,9 @@ mod tests {
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
         assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
+        assert_eq!(format!("{:?}", settings.queue), format!("{:?}", QueueOptions::default()));
+        assert_eq!(format!("{:?}", settings.smtp), format!("{:?}", SmtpOptions::default()));
+        assert_eq!(format!("{:?}", settings.alerts), format!("{:?}", AlertOptions::default()));
         assert_eq!(format!("{:?}", settings.edge), format!("{:?}", EdgeOptions::default()));
     }
 

@@ -1,11 +1,10 @@
 //! The command line; what each command does stands in `fanfare::commands`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use fanfare::config::{Loaded, Overrides};
-use fanfare::{commands, demo};
+use clap::{Parser, Subcommand};
+use fanfare::commands::{self, Place};
+use fanfare::demo;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,27 +36,14 @@ enum Command {
     CheckConfig(Place),
 }
 
-#[derive(Args)]
-struct Place {
-    #[arg(long)]
-    listen: Option<SocketAddr>,
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-}
-
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let load = |place: Place| {
-        let overrides = Overrides { listen: place.listen, data_dir: place.data_dir };
-        Loaded::read(cli.config.as_deref(), std::env::vars(), overrides)
-    };
+    let load = |place| commands::load(cli.config.as_deref(), place);
     let done = match cli.command {
         Command::Serve(place) => load(place).and_then(commands::serve),
-        Command::Worker(place) => load(place).and_then(commands::serve),
-        Command::Migrate(place) => load(place).and_then(commands::serve),
-        Command::Token(request) => {
-            load(Place { listen: None, data_dir: None }).and_then(|it| commands::token(it, request))
-        }
+        Command::Worker(place) => load(place).and_then(commands::worker),
+        Command::Migrate(place) => load(place).and_then(commands::migrate),
+        Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
         Command::Demo(options) => commands::demo(options),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),
     };

@@ -50,7 +50,12 @@ impl Api {
         if !matches!(base.scheme(), "http" | "https") {
             bail!("--url {url}: http or https");
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        // A server on this machine is not behind the proxy that the environment may name.
+        if matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+            client = client.no_proxy();
+        }
+        let client = client
             .timeout(Duration::from_secs(15))
             .user_agent(concat!("fanfare-demo/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -90,10 +95,22 @@ impl Api {
         self.call(Method::POST, &path, Some(json!({"delta": delta}))).await
     }
 
-    pub async fn reprice(&self, shelf: &Shelf, price_yen: i64, reason: &str) -> anyhow::Result<Answer> {
+    /// Sets a price; with `ask`, one that takes effect when a manager has approved it.
+    pub async fn reprice(&self, shelf: &Shelf, price_yen: i64, reason: &str, ask: bool) -> anyhow::Result<Answer> {
+        let mut body = json!({"selling_price": price_yen.to_string(), "change_reason": reason});
+        if ask {
+            body["requires_approval"] = Value::Bool(true);
+        }
+        self.on_price(Method::PATCH, shelf, "", body).await
+    }
+
+    pub async fn approve(&self, shelf: &Shelf) -> anyhow::Result<Answer> {
+        self.on_price(Method::POST, shelf, "/approve", json!({"change_reason": "approved (demo)"})).await
+    }
+
+    async fn on_price(&self, method: Method, shelf: &Shelf, end: &str, body: Value) -> anyhow::Result<Answer> {
         let Some(price_id) = &shelf.price_id else { return Ok(Answer::Refused("it has no price".into())) };
-        let body = json!({"selling_price": price_yen.to_string(), "change_reason": reason});
-        self.call(Method::PATCH, &format!("/api/v1/prices/{price_id}"), Some(body)).await
+        self.call(method, &format!("/api/v1/prices/{price_id}{end}"), Some(body)).await
     }
 
     pub async fn publish(&self, channel: &str, data: &Value) -> anyhow::Result<Answer> {
@@ -142,15 +159,19 @@ impl Api {
     async fn create_item(&self, article: &Article) -> anyhow::Result<Shelf> {
         let body = json!({
             "sku": article.sku, "name": article.name, "category": article.category, "description": NOTE,
-            "stock_quantity": 0, "cost_price": article.cost_yen.to_string(), "weight": article.weight_g,
+            "stock_quantity": opening_stock(article), "cost_price": article.cost_yen.to_string(), "weight": article.weight_g,
             "min_stock_level": article.min_stock, "max_stock_level": article.full_stock * 2,
         });
         match self.call(Method::POST, "/api/v1/inventory", Some(body)).await? {
             Answer::Done(item) => {
                 let item_id = id_of(&item["id"]).context("the server's answer to a new item has no id")?;
-                Ok(Shelf { item_id, stock: 0, price_id: None })
+                Ok(Shelf { item_id, stock: opening_stock(article), price_id: None })
             }
-            Answer::Refused(why) => bail!("cannot create {}: {why}", article.sku),
+            // Somebody else, perhaps a second demo, was quicker.
+            Answer::Refused(why) => match self.items().await?.remove(article.sku) {
+                Some(shelf) => Ok(shelf),
+                None => bail!("cannot create {}: {why}", article.sku),
+            },
         }
     }
 
@@ -209,6 +230,11 @@ impl Api {
         .send()
         .await
     }
+}
+
+/// What is left from the day before: enough that nothing is sold out before the first truck comes.
+fn opening_stock(article: &Article) -> i64 {
+    article.full_stock * 5 / 8
 }
 
 /// The words of a problem document.

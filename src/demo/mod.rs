@@ -97,7 +97,9 @@ async fn carry_out(api: &Api, clock: &Clock, shelves: &[Shelf], action: &Action)
     match action {
         Action::Sale { item, quantity } => api.adjust(&shelves[*item], -quantity).await,
         Action::Delivery { item, quantity } => api.adjust(&shelves[*item], *quantity).await,
-        Action::Reprice { item, price_yen, reason } => api.reprice(&shelves[*item], *price_yen, reason).await,
+        Action::Reprice { item, price_yen, reason } => api.reprice(&shelves[*item], *price_yen, reason, false).await,
+        Action::Ask { item, price_yen, reason } => api.reprice(&shelves[*item], *price_yen, reason, true).await,
+        Action::Approve { item } => api.approve(&shelves[*item]).await,
         Action::Publish { channel, data } => {
             let mut data = data.clone();
             feeds::stamp(&mut data, clock);
@@ -123,14 +125,14 @@ impl Progress {
         match action {
             Action::Sale { .. } => self.sales += 1,
             Action::Delivery { .. } => self.deliveries += 1,
-            Action::Reprice { .. } => self.price_changes += 1,
+            Action::Reprice { .. } | Action::Ask { .. } | Action::Approve { .. } => self.price_changes += 1,
             Action::Publish { .. } => self.messages += 1,
         }
     }
 
     fn summary(&self) -> String {
         format!(
-            "{} sales, {} deliveries, {} price changes, {} messages, {} refused (sold out)",
+            "{} sales, {} deliveries, {} price changes, {} messages, {} refused",
             self.sales, self.deliveries, self.price_changes, self.messages, self.refused
         )
     }

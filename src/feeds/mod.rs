@@ -1,15 +1,18 @@
 //! The business: each feed's rule, storage and routes in a folder of its own. No feed uses another.
 
+mod action; // created, updated, deleted
 mod alert; // what people are told of by e-mail and webhook
 mod body; // partial updates and times in JSON
 mod catalog; // the five live feeds: channels and filters
 mod failure; // why something did not happen, as an answer
+mod figures; // gauges that are counted now and then
 pub mod inventory;
 mod outbox; // rows and their publications are one
-mod page; // lists in pages
+pub mod page; // lists in pages
 pub mod price;
 mod text; // checks of input fields
 
 pub use alert::TOPIC as ALERT_TOPIC;
 pub use catalog::*;
+pub use figures::Figures;
 pub use outbox::{Outbox, Relay};

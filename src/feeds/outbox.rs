@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args;
 use crate::db::{Db, DbError, Tx};
+use crate::queue::Queue;
 use crate::stream::{Channel, Node, PublishError, Tags};
 use crate::telemetry::{Registry, name};
 
@@ -28,12 +29,18 @@ const POLL: Duration = Duration::from_secs(1);
 const RELAY_LOCK: i64 = 0x66_61_6e_66_61_72_65;
 
 /// Stages publications and wakes the relay. Cloning shares it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Outbox {
     committed: Arc<Notify>,
+    /// Its workers are woken too: the transaction may have queued an alert.
+    queue: Queue,
 }
 
 impl Outbox {
+    pub fn new(queue: Queue) -> Self {
+        Self { committed: Arc::default(), queue }
+    }
+
     /// Writes one publication into the caller's transaction; it goes out after the commit, or never.
     pub async fn stage(
         &self,
@@ -49,10 +56,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// Commits, then wakes the relay.
+    /// Commits, then wakes the relay and the queue's workers.
     pub async fn commit(&self, tx: Tx) -> Result<(), DbError> {
         tx.commit().await?;
         self.committed.notify_one();
+        self.queue.wake();
         Ok(())
     }
 }

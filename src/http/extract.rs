@@ -89,9 +89,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        axum::extract::Query::<T>::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Query(value))
-            .map_err(|rejection| Problem::bad_request(rejection.body_text()))
+        let query = parts.uri.query().unwrap_or("");
+        let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(pairs).map(Query).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+            let field = named.map_or(path, str::to_owned);
+            Problem::bad_request(format!("query parameter {field}: {message}")).with_field(field, message)
+        })
     }
 }
 

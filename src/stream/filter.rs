@@ -29,7 +29,15 @@ impl Filter {
 
     pub fn passes(&self, publication: &Publication) -> bool {
         publication.kind == Kind::Notice
-            || self.terms.iter().all(|term| term.fields.iter().any(|field| publication.has(field, &term.values)))
+            || self.terms.iter().all(|term| {
+                let mut found = term.fields.iter().flat_map(|field| publication.values_of(field));
+                found.any(|value| term.values.iter().any(|wanted| wanted == value))
+            })
+    }
+
+    /// A term that everything which passes fulfills: what an index can be built on. None: everything passes.
+    pub(super) fn first_term(&self) -> Option<&Term> {
+        self.terms.first()
     }
 }
 

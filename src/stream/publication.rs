@@ -66,13 +66,10 @@ impl Publication {
         })
     }
 
-    /// Whether a tag or a top-level field `name` has one of `values`.
-    pub fn has(&self, name: &str, values: &[String]) -> bool {
-        let fields = || self.fields.get_or_init(|| top_level_fields(&self.data));
-        let mut tagged = self.tags.iter().filter(|(tag, _)| tag == name).peekable();
-        if tagged.peek().is_some() {
-            return tagged.any(|(_, value)| values.contains(value));
-        }
-        fields().iter().any(|(field, value)| field == name && values.contains(value))
+    /// What `name` is: the tags of that name or, where there is none, the top-level field.
+    pub fn values_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let tagged = self.tags.iter().any(|(tag, _)| tag == name);
+        let pairs = if tagged { &self.tags } else { self.fields.get_or_init(|| top_level_fields(&self.data)) };
+        pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }

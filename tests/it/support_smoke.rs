@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, Executor};
 
-use crate::support::{Postgres, Redis, Smtp, Webhook, http};
+use crate::support::{Fanfare, Postgres, Redis, Settings, Smtp, Webhook, http};
 
 #[tokio::test]
 async fn redis_starts_freezes_ends_and_comes_back() {
@@ -53,4 +53,18 @@ async fn the_webhook_answers_as_told() {
     assert_eq!(client.post(hook.url()).body("two").send().await.unwrap().status(), 200);
     assert_eq!(hook.next().await.body, "one");
     assert_eq!(hook.next().await.body, "two");
+}
+
+#[tokio::test]
+async fn fanfare_comes_back_on_its_port_with_its_rows_and_ends_when_asked() {
+    let mut server = Fanfare::start(Settings::new()).await;
+    let (client, items) = (http(), format!("{}/api/v1/inventory", server.url()));
+    let item = serde_json::json!({"sku": "KEEP-1", "name": "kept"});
+    assert_eq!(client.post(&items).json(&item).send().await.unwrap().status(), 201);
+    server.kill9();
+    assert!(client.get(&items).send().await.is_err());
+    server.restart().await;
+    let page: serde_json::Value = client.get(&items).send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["items"][0]["sku"], "KEEP-1");
+    assert!(server.terminate().await.success(), "{}", server.log());
 }

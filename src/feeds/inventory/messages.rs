@@ -4,15 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Item;
+use crate::feeds::action::Action;
 use crate::feeds::body::utc;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    Created,
-    Updated,
-    Deleted,
-}
 
 /// On `inventory:updates`.
 #[derive(Debug, Serialize)]

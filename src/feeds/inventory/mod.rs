@@ -11,9 +11,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use self::messages::{Action, InventoryUpdate, StockAlert};
+use self::messages::{InventoryUpdate, StockAlert};
 pub use self::sql::{Item, ListQuery};
 pub use self::validate::{ItemChange, NewItem};
+use super::action::Action;
 use super::alert::{Alert, AlertKind};
 use super::failure::Failure;
 use super::outbox::Outbox;

@@ -18,9 +18,10 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use self::change::Change;
-use self::messages::{Action, AlertType, PriceAlert, PriceUpdate};
+use self::messages::{AlertType, PriceAlert, PriceUpdate};
 pub use self::sql::{HistoryRow, ListQuery, Price};
 pub use self::validate::{Author, NewPrice, PriceChange};
+use super::action::Action;
 use super::alert::{Alert, AlertKind};
 use super::failure::Failure;
 use super::outbox::{Outbox, StageError};

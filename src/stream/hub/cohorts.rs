@@ -6,26 +6,31 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 
+use super::listeners::Listeners;
 use crate::stream::audience::Audience;
 use crate::stream::{Publication, StreamMetrics};
 
 pub(super) struct Cohort {
     audience: Arc<Audience>,
     /// Keys of connections, contiguous: a turn walks them once.
-    pub members: Vec<u32>,
+    members: Vec<u32>,
     /// Frames of this turn, in the broker's order.
     turn: Vec<Bytes>,
     /// Members that came when the turn had so many frames already: those are not for them.
     late: Vec<(u32, usize)>,
+    /// The last publication that was staged; one that is found by two of its values is staged once.
+    last_staged: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Cohorts {
     cohorts: Slab<Cohort>,
     by_audience: HashMap<u64, u32>,
-    by_channel: HashMap<u64, Vec<u32>>,
+    by_channel: HashMap<u64, Listeners>,
     /// Cohorts that have something this turn.
     touched: Vec<u32>,
+    /// Publications staged so far.
+    staged: u64,
 }
 
 /// One cohort's share of a turn, ready to be written to each member.
@@ -44,6 +49,11 @@ impl Cohorts {
             Some(key) => *key,
             None => self.found(audience),
         };
+        for watch in &audience.watches {
+            if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
+                listeners.members += 1;
+            }
+        }
         let cohort = &mut self.cohorts[key as usize];
         if !cohort.turn.is_empty() {
             cohort.late.push((conn, cohort.turn.len()));
@@ -53,11 +63,17 @@ impl Cohorts {
     }
 
     fn found(&mut self, audience: &Arc<Audience>) -> u32 {
-        let cohort = Cohort { audience: audience.clone(), members: Vec::new(), turn: Vec::new(), late: Vec::new() };
+        let cohort = Cohort {
+            audience: audience.clone(),
+            members: Vec::new(),
+            turn: Vec::new(),
+            late: Vec::new(),
+            last_staged: 0,
+        };
         let key = self.cohorts.insert(cohort) as u32;
         self.by_audience.insert(audience.id, key);
         for watch in &audience.watches {
-            self.by_channel.entry(watch.active.id).or_default().push(key);
+            self.by_channel.entry(watch.active.id).or_default().add(key, &audience.spec.filter);
         }
         key
     }
@@ -67,6 +83,11 @@ impl Cohorts {
         let cohort = &mut self.cohorts[key as usize];
         let conn = cohort.members.swap_remove(member as usize);
         cohort.late.retain(|(late, _)| *late != conn);
+        for watch in &cohort.audience.watches {
+            if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
+                listeners.members -= 1;
+            }
+        }
         let moved = cohort.members.get(member as usize).copied();
         if cohort.members.is_empty() && cohort.turn.is_empty() {
             self.dissolve(key);
@@ -78,9 +99,9 @@ impl Cohorts {
         let cohort = self.cohorts.remove(key as usize);
         self.by_audience.remove(&cohort.audience.id);
         for watch in &cohort.audience.watches {
-            if let Some(keys) = self.by_channel.get_mut(&watch.active.id) {
-                keys.retain(|other| *other != key);
-                if keys.is_empty() {
+            if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
+                listeners.remove(key, &cohort.audience.spec.filter);
+                if listeners.is_empty() {
                     self.by_channel.remove(&watch.active.id);
                 }
             }
@@ -89,19 +110,23 @@ impl Cohorts {
 
     /// Puts the publication into the turn of every cohort that wants it. The frame is shared, not copied.
     pub fn stage(&mut self, channel: u64, publication: &Publication, metrics: &StreamMetrics) {
-        let Some(keys) = self.by_channel.get(&channel) else { return };
-        for key in keys {
-            let cohort = &mut self.cohorts[*key as usize];
+        let Some(listeners) = self.by_channel.get(&channel) else { return };
+        self.staged += 1;
+        let mut wanted = 0;
+        listeners.each_that_may_want(publication, |key| {
+            let cohort = &mut self.cohorts[key as usize];
             let spec = &cohort.audience.spec;
-            if !spec.filter.passes(publication) {
-                metrics.filtered.inc_by(cohort.members.len() as u64);
-                continue;
+            if cohort.last_staged == self.staged || !spec.filter.passes(publication) {
+                return;
             }
+            cohort.last_staged = self.staged;
+            wanted += cohort.members.len() as u64;
             if cohort.turn.is_empty() {
-                self.touched.push(*key);
+                self.touched.push(key);
             }
             cohort.turn.push(publication.frame(spec.dialect, metrics).clone());
-        }
+        });
+        metrics.filtered.inc_by(listeners.members - wanted);
     }
 
     /// Ends the turn: each touched cohort's frames as one run of bytes.
@@ -109,13 +134,14 @@ impl Cohorts {
         let mut shares = Vec::with_capacity(self.touched.len());
         for key in std::mem::take(&mut self.touched) {
             let cohort = &mut self.cohorts[key as usize];
-            let frames = std::mem::take(&mut cohort.turn);
-            let late = late_shares(&frames, std::mem::take(&mut cohort.late));
+            let late = late_shares(&cohort.turn, std::mem::take(&mut cohort.late));
+            let share = Share { cohort: key, bytes: join(&cohort.turn), messages: cohort.turn.len() as u64, late };
+            cohort.turn.clear();
             if cohort.members.is_empty() {
                 self.dissolve(key);
-                continue;
+            } else {
+                shares.push(share);
             }
-            shares.push(Share { cohort: key, bytes: join(&frames), messages: frames.len() as u64, late });
         }
         shares
     }

@@ -4,6 +4,7 @@
 mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
 mod inbox; // the bounded queue into a shard
+mod listeners; // the cohorts of a channel, found by the values they wait for
 mod shard; // the thread: reads, turns, pings, closes
 
 use std::collections::HashMap;
@@ -276,7 +277,9 @@ impl Drop for Ticket {
             return;
         }
         let (hub, shard, ticket) = (self.hub.clone(), self.shard, self.ticket);
-        // The handshake ran on the runtime, so its end is there too.
-        tokio::spawn(async move { hub.shards[shard].send(Command::Cancel { ticket }).await });
+        // Without a runtime the process is ending, and the places with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { hub.shards[shard].send(Command::Cancel { ticket }).await });
+        }
     }
 }

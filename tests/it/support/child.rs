@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child as Process, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,14 +12,15 @@ use nix::unistd::Pid;
 use super::eventually;
 
 /// Waits for the pipe from the test binary to end. The kernel closes it however the binary ends, even by SIGKILL, and
-/// then this ends the server ($0, by signal $1) and removes its folder ($2). The word `done` calls it off.
+/// then this ends the server ($0, by signal $1) and removes its folder ($2). The word `done` calls it off. In a container
+/// nobody may collect the ended server, so a zombie counts as gone.
 const WATCH: &str = r#"
 trap '' INT TERM HUP
 read -r word
 [ "$word" = done ] && exit 0
 kill -CONT "$0"; kill "-$1" "$0"
 turns=100
-while [ $turns -gt 0 ] && kill -0 "$0"; do sleep 0.05; turns=$((turns - 1)); done
+while [ $turns -gt 0 ] && kill -0 "$0" && ! grep -q '^State:.Z' "/proc/$0/status"; do sleep 0.05; turns=$((turns - 1)); done
 [ -n "$2" ] && rm -rf -- "$2"
 "#;
 
@@ -34,7 +36,11 @@ pub struct Child {
 
 /// What a process has printed, standard output and standard error together.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Outputs that have not come to their end.
+    open: Arc<AtomicUsize>,
+}
 
 impl Child {
     /// Starts `command`. `signal` is how it is ended; `folder` is removed by the watcher when no drop can do so.
@@ -120,29 +126,32 @@ impl Drop for Child {
 
 impl Log {
     pub fn text(&self) -> String {
-        self.0.lock().expect("lock").join("\n")
+        self.lines.lock().expect("lock").join("\n")
     }
 
     /// The rest of the newest line that holds `mark`.
     pub fn after(&self, mark: &str) -> Option<String> {
-        let lines = self.0.lock().expect("lock");
+        let lines = self.lines.lock().expect("lock");
         lines.iter().rev().find_map(|line| line.split_once(mark).map(|(_, rest)| rest.to_owned()))
     }
 
-    pub fn lines(&self) -> usize {
-        self.0.lock().expect("lock").len()
+    /// Whether all that was printed is here: the process and its outputs have ended.
+    pub fn whole(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
 
     pub fn clear(&self) {
-        self.0.lock().expect("lock").clear();
+        self.lines.lock().expect("lock").clear();
     }
 
     fn read(&self, source: impl std::io::Read + Send + 'static) {
         let log = self.clone();
+        log.open.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                log.0.lock().expect("lock").push(line);
+                log.lines.lock().expect("lock").push(line);
             }
+            log.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }

@@ -61,13 +61,9 @@ impl Fanfare {
     pub async fn run(settings: &Settings, args: &[&str]) -> (ExitStatus, String) {
         let mut child = Child::start("fanfare", command(settings).args(args), Signal::SIGKILL, None);
         let status = child.wait().await;
-        // The readers finish a moment after the process; its last line must be in the log.
+        // The readers finish a moment after the process.
         let log = child.log();
-        let mut lines = usize::MAX;
-        while lines != log.lines() {
-            lines = log.lines();
-            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        }
+        eventually("the end of its output", async || log.whole().then_some(())).await;
         (status, log.text())
     }
 

@@ -7,6 +7,7 @@
 
 pub mod child;
 pub mod client;
+pub mod databases;
 pub mod fanfare;
 pub mod postgres;
 pub mod redis;
@@ -14,6 +15,7 @@ pub mod smtp;
 pub mod webhook;
 
 pub use client::{WebSocket, http, next_json, next_message, next_text, ws};
+pub use databases::{TestDb, databases};
 pub use fanfare::{Fanfare, Settings};
 pub use postgres::{Database, Postgres};
 pub use redis::Redis;

@@ -1,0 +1,176 @@
+import type { ItemRecord } from "../api";
+import type { Id, InventoryUpdate } from "../stream/messages";
+import { isOlder, parseMs } from "../stream/timestamp";
+
+export type Level = "ok" | "low" | "out";
+
+/** A row is replaced, never changed, so that a view re-renders exactly the rows that differ. */
+export interface Item {
+  readonly key: string;
+  readonly id: Id;
+  readonly sku: string;
+  readonly name: string;
+  readonly category: string;
+  readonly stock: number;
+  readonly reserved: number;
+  readonly available: number;
+  readonly min: number | null;
+  readonly level: Level;
+  readonly active: boolean;
+  readonly updatedAt: string | null;
+  readonly updatedAtMs: number;
+  /** When a message last changed the stock here, and by how much: what makes a row flash. */
+  readonly changedAtMs: number;
+  readonly delta: number;
+  /** Counts changes; its parity restarts the animation of a row that changes while it still flashes. */
+  readonly turn: number;
+  /** Known from messages only, so its category and minimum are not known. */
+  readonly partial: boolean;
+}
+
+export type SortKey = "sku" | "name" | "category" | "stock" | "available" | "status" | "updated";
+export type Effect = "none" | "value" | "membership";
+
+const LEVEL_ORDER: Record<Level, number> = { out: 0, low: 1, ok: 2 };
+
+const level = (stock: number, available: number, isLow: boolean): Level =>
+  stock <= 0 || available <= 0 ? "out" : isLow ? "low" : "ok";
+
+/** All items by id: a snapshot, and the messages since. Knows nothing of pages or frames. */
+export class ItemTable {
+  #rows = new Map<string, Item>();
+  #collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  get(key: string): Item | undefined {
+    return this.#rows.get(key);
+  }
+
+  bySku(sku: string): Item | undefined {
+    for (const row of this.#rows.values()) if (row.sku === sku) return row;
+    return undefined;
+  }
+
+  /** Puts a snapshot in place. `keepPartial` keeps rows that only messages know, as when another system owns them. */
+  replace(records: ItemRecord[], nowMs: number, keepPartial: boolean): void {
+    const before = this.#rows;
+    this.#rows = new Map();
+    for (const record of records) {
+      const row = fromRecord(record, before.get(String(record.id)), nowMs);
+      this.#rows.set(row.key, row);
+    }
+    if (!keepPartial) return;
+    for (const [key, row] of before) if (row.partial && !this.#rows.has(key)) this.#rows.set(key, row);
+  }
+
+  /** The row as an answer of the API gives it, unless a message has already brought a newer one. */
+  put(record: ItemRecord, nowMs: number): Effect {
+    const before = this.#rows.get(String(record.id));
+    if (before && isOlder(record.updated_at, before.updatedAt)) return "none";
+    const row = fromRecord(record, before, nowMs);
+    this.#rows.set(row.key, row);
+    return before ? "value" : "membership";
+  }
+
+  /** `buffered` messages may already be in the snapshot; live ones count in the order in which they arrive. */
+  apply(message: InventoryUpdate, buffered: boolean, nowMs: number): Effect {
+    const key = String(message.item_id);
+    const before = this.#rows.get(key);
+    if (buffered && before && isOlder(message.timestamp, before.updatedAt)) return "none";
+    if (message.action === "deleted") return this.#rows.delete(key) ? "membership" : "none";
+    const stock = message.stock_quantity ?? before?.stock ?? 0;
+    const available = message.available_quantity ?? Math.max(0, stock - (before?.reserved ?? 0));
+    const min = before?.min ?? null;
+    const isLow = message.is_low_stock ?? (min !== null && available <= min);
+    const delta = before ? stock - before.stock : 0;
+    const changed = delta !== 0 || !before;
+    this.#rows.set(key, {
+      key,
+      id: message.item_id,
+      sku: message.sku,
+      name: message.name ?? before?.name ?? "",
+      category: before?.category ?? "",
+      stock,
+      available,
+      reserved: Math.max(0, stock - available),
+      min,
+      level: level(stock, available, isLow),
+      active: before?.active ?? true,
+      updatedAt: message.timestamp ?? before?.updatedAt ?? null,
+      updatedAtMs: nowMs,
+      changedAtMs: changed ? nowMs : (before?.changedAtMs ?? 0),
+      delta: changed ? delta : (before?.delta ?? 0),
+      turn: (before?.turn ?? 0) + (changed ? 1 : 0),
+      partial: before?.partial ?? true,
+    });
+    return before ? "value" : "membership";
+  }
+
+  hasPartial(): boolean {
+    for (const row of this.#rows.values()) if (row.partial) return true;
+    return false;
+  }
+
+  tally(): Record<Level, number> {
+    const tally = { ok: 0, low: 0, out: 0 };
+    for (const row of this.#rows.values()) if (row.active) tally[row.level] += 1;
+    return tally;
+  }
+
+  /** The keys to show, in order. */
+  view(sort: SortKey, descending: boolean, search: string, only: Level | null): string[] {
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = [...this.#rows.values()].filter((row) => {
+      if (only && (row.level !== only || !row.active)) return false;
+      if (words.length === 0) return true;
+      const text = `${row.sku} ${row.name} ${row.category}`.toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+    const direction = descending ? -1 : 1;
+    const compare = this.#comparison(sort);
+    rows.sort((a, b) => direction * compare(a, b) || this.#collator.compare(a.sku, b.sku));
+    return rows.map((row) => row.key);
+  }
+
+  #comparison(sort: SortKey): (a: Item, b: Item) => number {
+    switch (sort) {
+      case "stock":
+        return (a, b) => a.stock - b.stock;
+      case "available":
+        return (a, b) => a.available - b.available;
+      case "updated":
+        return (a, b) => a.updatedAtMs - b.updatedAtMs;
+      case "status":
+        return (a, b) => LEVEL_ORDER[a.level] - LEVEL_ORDER[b.level] || a.available - b.available;
+      default:
+        return (a, b) => this.#collator.compare(a[sort], b[sort]);
+    }
+  }
+}
+
+function fromRecord(record: ItemRecord, before: Item | undefined, nowMs: number): Item {
+  const stock = record.stock_quantity;
+  const delta = before ? stock - before.stock : 0;
+  return {
+    key: String(record.id),
+    id: record.id,
+    sku: record.sku,
+    name: record.name,
+    category: record.category ?? "",
+    stock,
+    reserved: record.reserved_quantity,
+    available: record.available_quantity,
+    min: record.min_stock_level,
+    level: level(stock, record.available_quantity, record.is_low_stock),
+    active: record.is_active,
+    updatedAt: record.updated_at,
+    updatedAtMs: parseMs(record.updated_at) ?? nowMs,
+    changedAtMs: delta === 0 ? (before?.changedAtMs ?? 0) : nowMs,
+    delta: delta === 0 ? (before?.delta ?? 0) : delta,
+    turn: (before?.turn ?? 0) + (delta === 0 ? 0 : 1),
+    partial: false,
+  };
+}

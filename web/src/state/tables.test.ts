@@ -1,0 +1,183 @@
+import { describe, expect, it } from "vitest";
+
+import type { ItemRecord, PriceRecord } from "../api";
+import type { InventoryUpdate, PriceUpdate } from "../stream/messages";
+import { batch, learningEvent, matchNotice, mergeAlerts, notice, stockAlert } from "./activity";
+import { ItemTable } from "./items";
+import { PriceTable } from "./prices";
+
+const at = (second: number): string => `2026-11-21T04:00:${String(second).padStart(2, "0")}.000000Z`;
+
+function record(id: number, fields: Partial<ItemRecord> = {}): ItemRecord {
+  return {
+    id,
+    sku: `SKU-${id}`,
+    name: `Item ${id}`,
+    category: "tea",
+    stock_quantity: 50,
+    reserved_quantity: 0,
+    available_quantity: 50,
+    is_low_stock: false,
+    min_stock_level: 10,
+    is_active: true,
+    updated_at: at(10),
+    ...fields,
+  };
+}
+
+function update(id: number, stock: number, second: number, fields: Partial<InventoryUpdate> = {}): InventoryUpdate {
+  return {
+    message_type: "inventory_update",
+    action: "updated",
+    item_id: id,
+    sku: `SKU-${id}`,
+    name: `Item ${id}`,
+    stock_quantity: stock,
+    available_quantity: stock,
+    is_low_stock: stock <= 10,
+    timestamp: at(second),
+    ...fields,
+  };
+}
+
+describe("items", () => {
+  it("applies a buffered message only when it is not older than the snapshot", () => {
+    const items = new ItemTable();
+    items.replace([record(1)], 0, false);
+    expect(items.apply(update(1, 60, 9), true, 1)).toBe("none");
+    expect(items.get("1")!.stock).toBe(50);
+    expect(items.apply(update(1, 47, 11), true, 1)).toBe("value");
+    expect(items.get("1")).toMatchObject({ stock: 47, delta: -3, category: "tea", min: 10 });
+  });
+
+  it("trusts the order of arrival for live messages, whatever clock their publisher has", () => {
+    const items = new ItemTable();
+    items.replace([record(1)], 0, false);
+    items.apply(update(1, 44, 3), false, 1);
+    expect(items.get("1")!.stock).toBe(44);
+  });
+
+  it("does not let an older deletion or a late answer undo what is newer", () => {
+    const items = new ItemTable();
+    items.replace([record(1)], 0, false);
+    expect(items.apply(update(1, 0, 5, { action: "deleted" }), true, 1)).toBe("none");
+    items.apply(update(1, 30, 20), false, 1);
+    expect(items.put(record(1, { stock_quantity: 31, updated_at: at(19) }), 2)).toBe("none");
+    expect(items.get("1")!.stock).toBe(30);
+    expect(items.apply(update(1, 0, 21, { action: "deleted" }), false, 3)).toBe("membership");
+    expect(items.size).toBe(0);
+  });
+
+  it("shows items that only messages know, until a full snapshot says otherwise", () => {
+    const items = new ItemTable();
+    items.apply(update(7, 5, 1, { action: "created" }), false, 1);
+    expect(items.get("7")).toMatchObject({ partial: true, level: "low" });
+    items.replace([record(1)], 2, true);
+    expect(items.get("7")).toBeDefined();
+    items.replace([record(1)], 3, false);
+    expect(items.get("7")).toBeUndefined();
+  });
+
+  it("tells ok, low and out apart, and counts active items only", () => {
+    const items = new ItemTable();
+    items.replace(
+      [record(1), record(2, { available_quantity: 4, is_low_stock: true }), record(3, { stock_quantity: 0, available_quantity: 0, is_low_stock: true }), record(4, { is_active: false })],
+      0,
+      false,
+    );
+    expect(items.tally()).toEqual({ ok: 1, low: 1, out: 1 });
+    expect(items.view("sku", false, "", "out")).toEqual(["3"]);
+  });
+
+  it("sorts numbers in SKUs as numbers, and finds by several words", () => {
+    const items = new ItemTable();
+    items.replace([record(10), record(9), record(2, { name: "Green tea", category: "drinks" })], 0, false);
+    expect(items.view("sku", false, "", null)).toEqual(["2", "9", "10"]);
+    expect(items.view("sku", true, "", null)).toEqual(["10", "9", "2"]);
+    expect(items.view("sku", false, "drinks GREEN", null)).toEqual(["2"]);
+  });
+});
+
+describe("prices", () => {
+  const price = (fields: Partial<PriceRecord> = {}): PriceRecord => ({
+    id: 1,
+    inventory_id: 1,
+    sku: "SKU-1",
+    name: "Item 1",
+    selling_price: "1000.00",
+    cost_price: "600.00",
+    discount_price: null,
+    currency: "JPY",
+    margin_percent: "40.00",
+    is_active: true,
+    requires_approval: false,
+    updated_at: at(10),
+    ...fields,
+  });
+  const change = (fields: Partial<PriceUpdate> = {}): PriceUpdate => ({
+    message_type: "price_update",
+    action: "updated",
+    inventory_id: 1,
+    sku: "SKU-1",
+    old_price: "1000.00",
+    new_price: "1100.00",
+    price_change_percent: "10.00",
+    currency: "JPY",
+    timestamp: at(11),
+    ...fields,
+  });
+
+  it("follows a price and remembers where it came from", () => {
+    const prices = new PriceTable();
+    prices.replace([price(), price({ id: 2, is_active: false, selling_price: "1.00" })], false);
+    prices.apply(change(), false, 5);
+    expect(prices.get("1 JPY")).toMatchObject({ price: "1100.00", changePercent: 10, trail: [1000, 1100], name: "Item 1" });
+  });
+
+  it("reckons the change itself when the publisher does not", () => {
+    const prices = new PriceTable();
+    prices.replace([price()], false);
+    const { price_change_percent: _, ...bare } = change({ new_price: 900, old_price: 1000 });
+    prices.apply(bare, false, 5);
+    expect(prices.get("1 JPY")!.changePercent).toBeCloseTo(-10);
+  });
+
+  it("keeps currencies apart and the latest movers on top", () => {
+    const prices = new PriceTable();
+    prices.replace([price(), price({ id: 3, currency: "USD", selling_price: "7.00" }), price({ id: 4, inventory_id: 2, sku: "SKU-0" })], false);
+    prices.apply(change({ currency: "USD", new_price: "8.00", old_price: "7.00" }), false, 5);
+    expect(prices.view(10)).toEqual(["1 USD", "2 JPY", "1 JPY"]);
+    expect(prices.get("1 JPY")!.price).toBe("1000.00");
+  });
+});
+
+describe("activity", () => {
+  it("reads events of every version by what they contain", () => {
+    expect(learningEvent({ eventType: "cell_executed", userName: "葵", notebookPath: "a/b.ipynb", cellIndex: 0, hasError: true, errorMessage: "boom" }, 1)).toMatchObject({
+      kind: "failed",
+      who: "葵",
+      where: "b.ipynb",
+      cell: 0,
+      detail: "boom",
+    });
+    expect(learningEvent({ event_type: "help_stop", user_id: 7 }, 1)).toMatchObject({ kind: "helpEnd", who: "7" });
+    expect(learningEvent({ eventType: "quiz_answered" }, 1)).toMatchObject({ kind: "other", type: "quiz_answered" });
+  });
+
+  it("survives messages that lack everything", () => {
+    expect(learningEvent({}, 1)).toMatchObject({ kind: "other", who: "" });
+    expect(matchNotice({}, 1)).toMatchObject({ count: null, detail: "" });
+    expect(batch({ message_type: "batch_progress", batch_id: 1 }, 1)).toMatchObject({ total: 0, processed: 0 });
+    expect(notice({ message_type: "x" }, 1)).toBeNull();
+  });
+
+  it("gives an item that goes on alerting one place and a count", () => {
+    const alert = (sku: string) => stockAlert({ message_type: "stock_alert", alert_level: "low", item_id: 1, sku }, 1);
+    const lane = mergeAlerts([alert("A"), alert("B")], [], 10);
+    const next = mergeAlerts([alert("A"), alert("A")], lane, 10);
+    expect(next.map((a) => [a.sku, a.times])).toEqual([
+      ["A", 3],
+      ["B", 1],
+    ]);
+  });
+});

@@ -1,0 +1,26 @@
+/** WebSocket close codes that a page may see, and what it is to do about each. */
+export interface CloseMeaning {
+  /** A short name, also the key of its translation. */
+  name: "normal" | "away" | "protocol" | "lost" | "utf8" | "policy" | "tooBig" | "error" | "restart" | "busy" | "slow" | "noPong" | "other";
+  /** Whether to connect again by itself. After the others something must be mended first. */
+  reconnect: boolean;
+}
+
+const MEANINGS: Record<number, CloseMeaning> = {
+  1000: { name: "normal", reconnect: true },
+  1001: { name: "away", reconnect: true },
+  1002: { name: "protocol", reconnect: false },
+  1006: { name: "lost", reconnect: true },
+  1007: { name: "utf8", reconnect: false },
+  1008: { name: "policy", reconnect: false },
+  1009: { name: "tooBig", reconnect: false },
+  1011: { name: "error", reconnect: true },
+  1012: { name: "restart", reconnect: true },
+  1013: { name: "busy", reconnect: true },
+  3008: { name: "slow", reconnect: true },
+  3012: { name: "noPong", reconnect: true },
+};
+
+export function closeMeaning(code: number): CloseMeaning {
+  return MEANINGS[code] ?? { name: "other", reconnect: true };
+}

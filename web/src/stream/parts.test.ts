@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+
+import { FakeClock } from "./fakes";
+import { Frames } from "./frames";
+import { Paced } from "./paced";
+import { Rate } from "./rate";
+import { isOlder, parseMs, parseNanos } from "./timestamp";
+
+describe("timestamps", () => {
+  it("compares beyond milliseconds", () => {
+    expect(isOlder("2026-11-21T04:00:00.123456Z", "2026-11-21T04:00:00.123457Z")).toBe(true);
+    expect(isOlder("2026-11-21T04:00:00.123457Z", "2026-11-21T04:00:00.123456Z")).toBe(false);
+    expect(isOlder("2026-11-21T04:00:00Z", "2026-11-21T04:00:00.000Z")).toBe(false);
+  });
+
+  it("understands zones, and takes a time without one as UTC", () => {
+    const utc = parseNanos("2026-11-21T04:00:00Z");
+    expect(parseNanos("2026-11-21T13:00:00+09:00")).toBe(utc);
+    expect(parseNanos("2026-11-21T13:00:00+0900")).toBe(utc);
+    expect(parseNanos("2026-11-21T04:00:00")).toBe(utc);
+    expect(parseNanos("2026-11-21 04:00:00.5")).toBe(utc! + 500_000_000n);
+    expect(parseMs("2026-11-21T04:00:00.25Z")).toBe(Date.UTC(2026, 10, 21, 4, 0, 0, 250));
+  });
+
+  it("knows nothing from what is no time", () => {
+    for (const bad of ["", "soon", null, 12, "2026-99-99T00:00:00Z"]) expect(parseNanos(bad)).toBeNull();
+    expect(isOlder("soon", "2026-11-21T04:00:00Z")).toBe(false);
+  });
+});
+
+describe("rate", () => {
+  it("means the last three complete seconds and forgets after a minute", () => {
+    const rate = new Rate();
+    rate.add(10_000, 30);
+    rate.add(11_500, 60);
+    rate.add(12_900, 90);
+    rate.add(13_100, 1000);
+    expect(rate.perSecond(13_200)).toBe(60);
+    expect(rate.series(13_200).at(-1)).toBe(90);
+    expect(rate.perSecond(100_000)).toBe(0);
+  });
+});
+
+describe("paced", () => {
+  it("acts at once, then at most once in each period, and never forgets the last request", () => {
+    const clock = new FakeClock();
+    let acts = 0;
+    const paced = new Paced(200, () => (acts += 1), clock);
+    paced.ask();
+    expect(acts).toBe(1);
+    for (let i = 0; i < 50; i += 1) paced.ask();
+    expect(acts).toBe(1);
+    clock.advance(200);
+    expect(acts).toBe(2);
+    clock.advance(1000);
+    expect(acts).toBe(2);
+    paced.ask();
+    expect(acts).toBe(3);
+  });
+});
+
+describe("frames", () => {
+  it("applies everything of a frame in one batch", () => {
+    const batches: number[][] = [];
+    let run: (() => void) | null = null;
+    const frames = new Frames<number>((batch) => batches.push(batch), (callback) => {
+      run = callback;
+      return () => (run = null);
+    });
+    for (let i = 0; i < 1000; i += 1) frames.push(i);
+    expect(batches).toHaveLength(0);
+    run!();
+    expect(batches.map((b) => b.length)).toEqual([1000]);
+    frames.flush();
+    expect(batches).toHaveLength(1);
+  });
+
+  it("does not wait for a frame when too much has gathered", () => {
+    const batches: number[][] = [];
+    const frames = new Frames<number>((batch) => batches.push(batch), () => () => {}, 10);
+    for (let i = 0; i < 25; i += 1) frames.push(i);
+    expect(batches.map((b) => b.length)).toEqual([10, 10]);
+  });
+});
