@@ -30,3 +30,4 @@ mod stream_nodes;
 mod stream_ws;
 mod support;
 mod support_smoke;
+mod tidy;
