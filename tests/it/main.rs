@@ -27,6 +27,7 @@ mod stream_clients;
 mod stream_hub;
 mod stream_kit;
 mod stream_nodes;
+mod stream_redis;
 mod stream_ws;
 mod support;
 mod support_smoke;
