@@ -1,9 +1,12 @@
 //! Log format and metric names. Parts register their own metrics; every name stands here.
 
+mod histogram;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use histogram::Histogram;
 pub use prometheus_client::registry::Registry;
 
 /// Metric names, without the `fanfare_` prefix and without the `_total` that the encoder adds to counters.
@@ -25,6 +28,9 @@ pub mod name {
     pub const WRITES: &str = "websocket_writes";
     pub const MESSAGES_IN: &str = "websocket_messages_received";
     pub const TURNS: &str = "shard_turns";
+    pub const FRAMES_PER_WRITE: &str = "websocket_frames_per_write";
+    pub const DELIVERY_LATENCY: &str = "delivery_latency_seconds";
+    pub const CONNECTIONS_WAITING: &str = "websocket_connections_pending";
     pub const OUTBOX_BYTES: &str = "websocket_pending_bytes";
     pub const INBOX_FULL: &str = "shard_inbox_full";
     pub const ENCODINGS: &str = "publication_encodings";

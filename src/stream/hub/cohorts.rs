@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
@@ -31,6 +32,8 @@ pub(super) struct Cohorts {
     touched: Vec<u32>,
     /// Publications staged so far.
     staged: u64,
+    /// This turn's publications: when they were accepted, and how many connections they are for.
+    accepted: Vec<(Instant, u64)>,
 }
 
 /// One cohort's share of a turn, ready to be written to each member.
@@ -127,6 +130,15 @@ impl Cohorts {
             cohort.turn.push(publication.frame(spec.dialect, metrics).clone());
         });
         metrics.filtered.inc_by(listeners.members - wanted);
+        self.accepted.push((publication.accepted_at, wanted));
+    }
+
+    /// Told when the turn's writes are done.
+    pub fn turn_written(&mut self, metrics: &StreamMetrics) {
+        let now = Instant::now();
+        for (accepted_at, connections) in self.accepted.drain(..) {
+            metrics.latency.observe((now - accepted_at).as_secs_f64(), connections);
+        }
     }
 
     /// Ends the turn: each touched cohort's frames as one run of bytes.

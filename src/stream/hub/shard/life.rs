@@ -63,10 +63,10 @@ impl Shard {
         if conn.state == State::Closing {
             return;
         }
-        let before = conn.waiting_bytes() as i64;
+        let before = conn.waiting_bytes();
         let dropped = conn.begin_close(close, flush_first);
-        let (after, ticket) = (conn.waiting_bytes() as i64, conn.ticket);
-        self.metrics.outbox_bytes.inc_by(after - before);
+        let ticket = conn.ticket;
+        self.metrics.pending(before, conn.waiting_bytes());
         self.metrics.drop_messages(close.reason(), dropped);
         self.metrics.closed.get_or_create(&ReasonLabel { reason: close.reason() }).inc();
         if close != Close::Normal {
@@ -86,7 +86,7 @@ impl Shard {
         {
             moved.member = conn.member;
         }
-        self.metrics.outbox_bytes.dec_by(conn.waiting_bytes() as i64);
+        self.metrics.pending(conn.waiting_bytes(), 0);
         self.metrics.drop_messages(reason, conn.waiting_messages());
         if conn.state != State::Closing {
             self.metrics.closed.get_or_create(&ReasonLabel { reason }).inc();

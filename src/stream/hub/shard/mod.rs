@@ -134,17 +134,19 @@ impl Shard {
             }
         }
         let shares = self.cohorts.take_turn();
-        if !shares.is_empty() {
-            self.metrics.turns.inc();
+        if shares.is_empty() {
+            return;
         }
         for share in shares {
             self.deliver(share);
         }
+        self.metrics.turns.inc();
+        self.cohorts.turn_written(&self.metrics);
     }
 
     fn deliver(&mut self, share: Share) {
         let budget = self.options.outbox_bytes;
-        let (mut whole, mut writes, mut written, mut closing, mut queued) = (0, 0, 0, 0, 0);
+        let (mut whole, mut writes, mut written, mut closing) = (0, 0, 0, 0);
         let mut failed = Vec::new();
         for key in self.cohorts.members(share.cohort) {
             let Some(conn) = self.conns.get_mut(*key as usize) else { continue };
@@ -157,9 +159,9 @@ impl Shard {
             match conn.send(bytes, messages, budget) {
                 Sent::Whole => (whole, writes, written) = (whole + messages, writes + 1, written + bytes.len() as u64),
                 Sent::Queued => {
-                    let waiting = conn.waiting_bytes() - before;
-                    queued += waiting as i64;
-                    written += (bytes.len() - waiting) as u64;
+                    let after = conn.waiting_bytes();
+                    self.metrics.pending(before, after);
+                    written += (bytes.len() - (after - before)) as u64;
                 }
                 Sent::Closing => closing += messages,
                 other => failed.push((*key, other, messages)),
@@ -167,8 +169,8 @@ impl Shard {
         }
         self.metrics.delivered.inc_by(whole);
         self.metrics.writes.inc_by(writes);
+        self.metrics.frames_per_write.observe(share.messages as f64, writes);
         self.metrics.bytes_out.inc_by(written);
-        self.metrics.outbox_bytes.inc_by(queued);
         self.metrics.drop_messages("closing", closing);
         for (key, sent, messages) in failed {
             if sent == Sent::Overflow {
@@ -189,10 +191,10 @@ impl Shard {
         let before = conn.waiting_bytes();
         match conn.flush() {
             Ok(messages) => {
-                let written = before - conn.waiting_bytes();
+                let after = conn.waiting_bytes();
                 self.metrics.delivered.inc_by(messages);
-                self.metrics.bytes_out.inc_by(written as u64);
-                self.metrics.outbox_bytes.dec_by(written as i64);
+                self.metrics.bytes_out.inc_by((before - after) as u64);
+                self.metrics.pending(before, after);
                 if conn.deaf && conn.outbox.is_none() {
                     // The close frame was the last word; the peer's end of the connection ends ours.
                     let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
@@ -208,7 +210,7 @@ impl Shard {
         let before = conn.waiting_bytes();
         match conn.send(bytes, 0, self.options.outbox_bytes) {
             Sent::Whole | Sent::Closing => {}
-            Sent::Queued => _ = self.metrics.outbox_bytes.inc_by((conn.waiting_bytes() - before) as i64),
+            Sent::Queued => self.metrics.pending(before, conn.waiting_bytes()),
             Sent::Overflow => self.begin_close(key, Close::Slow, false),
             Sent::Broken => self.remove(key, "connection lost"),
         }
