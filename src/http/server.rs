@@ -130,7 +130,7 @@ pub async fn serve(
     let open = TaskTracker::new();
     let abort = CancellationToken::new();
     while let Some((permit, stream, peer)) = accept(&listener, &permits, &metrics, &stop).await {
-        let service = EdgeService { router: router.clone(), peer };
+        let service = Responder { router: router.clone(), peer };
         http.timer(HeadTimer { between_requests, first_done: AtomicBool::new(false) });
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let counted = Counted::new(&metrics, permit);
@@ -237,12 +237,12 @@ impl Drop for Counted {
 }
 
 /// The router, told who is calling.
-struct EdgeService {
+struct Responder {
     router: Router,
     peer: SocketAddr,
 }
 
-impl hyper::service::Service<Request<Incoming>> for EdgeService {
+impl hyper::service::Service<Request<Incoming>> for Responder {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = <Router as Service<Request<Incoming>>>::Future;

@@ -1,6 +1,6 @@
 //! What an upgrade request asks for: the dialect, the filter, and whether it is a WebSocket handshake at all.
 
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use base64::Engine;
 
 use crate::http::Problem;
@@ -70,18 +70,24 @@ pub(super) fn websocket_key<'a>(method: &Method, headers: &'a HeaderMap) -> Resu
             .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     if method != Method::GET || !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        let detail = "this is a WebSocket endpoint: connect with ws:// or wss://";
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail));
+        return Err(upgrade_required("this is a WebSocket endpoint: connect with ws:// or wss://"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let detail = "Sec-WebSocket-Version must be 13";
-        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail));
+        return Err(upgrade_required("Sec-WebSocket-Version must be 13"));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], |key| key.as_bytes());
     match base64::engine::general_purpose::STANDARD.decode(key) {
         Ok(nonce) if nonce.len() == 16 => Ok(key),
         _ => Err(Problem::bad_request("Sec-WebSocket-Key must be 16 bytes in base64")),
     }
+}
+
+/// 426, with the headers that RFC 9110 §15.5.22 and RFC 6455 §4.4 ask for.
+fn upgrade_required(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
+        .with_header(header::CONNECTION, HeaderValue::from_static("upgrade"))
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
 /// The first subprotocol of ours that the client offers. Offers of others are not answered; an empty header is none.

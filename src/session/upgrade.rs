@@ -115,7 +115,8 @@ async fn admit(
         }
         Full::Address => {
             let detail = "too many connections from this address";
-            sessions.reject("address full", Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail))
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail);
+            sessions.reject("address full", problem.with_header(header::RETRY_AFTER, HeaderValue::from(5)))
         }
     })?;
     let offered = subprotocol(headers);

@@ -86,8 +86,12 @@ impl Node {
             drop(subscribed);
             watches.push(watch);
         }
-        let audience = Arc::new(Audience::new(spec.clone(), watches));
         let mut audiences = self.audiences();
+        // Many may have asked at once; one audience for all keeps them in one cohort.
+        if let Some(audience) = audiences.get(&spec).and_then(Weak::upgrade) {
+            return Ok(audience);
+        }
+        let audience = Arc::new(Audience::new(spec.clone(), watches));
         if audiences.len() >= 64 && audiences.len().is_power_of_two() {
             audiences.retain(|_, audience| audience.strong_count() > 0);
         }

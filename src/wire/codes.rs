@@ -3,7 +3,7 @@
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
-    /// The client closed; the code is echoed.
+    /// The client closed; this answers it, whatever code it gave.
     Normal,
     /// A frame breaks RFC 6455: no mask, a reserved bit, a bad opcode, a fragmented control frame.
     Protocol,

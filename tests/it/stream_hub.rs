@@ -138,7 +138,8 @@ async fn filters_let_through_what_was_asked_for() {
         || vec![(json!({ "userId": "ann" }), ""), (json!({ "userId": 7, "emailAddress": "bob@x.example" }), "")];
     let batches = || vec![(json!({ "batch_id": 7 }), ""), (json!({ "batch_id": "seven" }), "")];
     // Path, the channel, what is published under which category, and which of those (by index) arrive.
-    let cases: [(&str, &str, Vec<(Value, &str)>, &[usize]); 14] = [
+    type Case = (&'static str, &'static str, Vec<(Value, &'static str)>, &'static [usize]);
+    let cases: [Case; 14] = [
         ("/ws/inventory?sku=a-1", "inventory:updates", both(), &[0]),
         ("/ws/inventory?sku=b-2,%20A-1", "stock:alerts", both(), &[0, 1]),
         ("/ws/inventory?sku=B-2&sku=C-3", "stock:alerts", both(), &[1]),

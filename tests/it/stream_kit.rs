@@ -7,11 +7,15 @@ use bytes::Bytes;
 use fanfare::stream::{Channel, Gap, Position, Publication, Sink, Tags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel as queue};
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::timeout;
 
 use crate::support::{PATIENCE, Redis};
+
+/// What a sink may hear that the test has not asked for yet.
+const MOST_HEARD: usize = 200_000;
 
 pub fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
@@ -36,19 +40,19 @@ pub struct Message {
 
 /// The sink. It can be made to stall, as a hub whose shards are full does.
 pub struct Recorder {
-    heard: UnboundedSender<Heard>,
+    heard: Sender<Heard>,
     /// Closed when the sink does not stall (the usual case).
     gate: Arc<Semaphore>,
 }
 
 /// The other end of a [`Recorder`].
 pub struct Ears {
-    heard: UnboundedReceiver<Heard>,
+    heard: Receiver<Heard>,
     gate: Arc<Semaphore>,
 }
 
 pub fn recorder() -> (Arc<Recorder>, Ears) {
-    let (sender, receiver) = unbounded_channel();
+    let (sender, receiver) = queue(MOST_HEARD);
     let gate = Arc::new(Semaphore::new(0));
     gate.close();
     (Arc::new(Recorder { heard: sender, gate: gate.clone() }), Ears { heard: receiver, gate })
@@ -56,7 +60,7 @@ pub fn recorder() -> (Arc<Recorder>, Ears) {
 
 /// A sink that takes nothing until [`Ears::release`].
 pub fn stalled_recorder() -> (Arc<Recorder>, Ears) {
-    let (sender, receiver) = unbounded_channel();
+    let (sender, receiver) = queue(MOST_HEARD);
     let gate = Arc::new(Semaphore::new(0));
     (Arc::new(Recorder { heard: sender, gate: gate.clone() }), Ears { heard: receiver, gate })
 }
@@ -64,7 +68,8 @@ pub fn stalled_recorder() -> (Arc<Recorder>, Ears) {
 impl Recorder {
     fn write(&self, heard: Heard) {
         // The test may have ended already.
-        let _ = self.heard.send(heard);
+        let full = matches!(self.heard.try_send(heard), Err(TrySendError::Full(_)));
+        assert!(!full, "more than a test of this kit expects");
     }
 }
 

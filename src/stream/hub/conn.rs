@@ -26,6 +26,9 @@ pub(super) struct Conn {
     pub cohort: u32,
     pub member: u32,
     pub decoder: Decoder,
+    /// What it sends cannot be understood any more: it is read and dropped until it ends, since closing a socket with
+    /// unread input would reset the connection and take our close frame with it.
+    pub deaf: bool,
     /// Only while something waits: an idle connection holds no buffer.
     pub outbox: Option<Box<Outbox>>,
     pub peer: Box<dyn Peer>,

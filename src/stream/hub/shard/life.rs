@@ -24,12 +24,17 @@ impl Shard {
             cohort,
             member,
             decoder: Default::default(),
+            deaf: false,
             outbox: None,
             peer,
             ticket,
             place,
         });
         self.awaiting.insert(ticket, key);
+        if let Some((_, close)) = self.drain {
+            // Its handshake was under way when the drain began.
+            self.begin_close(key, close, true);
+        }
     }
 
     pub(super) fn adopt(&mut self, ticket: u64, socket: std::net::TcpStream, mut first: Vec<u8>) {
@@ -126,8 +131,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn drain(&mut self, close: Close, within: Duration) {
-        self.drain_until = Some(Instant::now() + within);
+    pub(super) fn begin_drain(&mut self, close: Close, within: Duration) {
+        self.drain = Some((Instant::now() + within, close));
         let keys: Vec<u32> = self.conns.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
             self.begin_close(key, close, true);

@@ -6,6 +6,7 @@ mod read; // what clients send
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,7 +45,8 @@ pub(super) struct Shard {
     closing: Vec<(Instant, u32, u64)>,
     next_tick: Instant,
     tick: u64,
-    drain_until: Option<Instant>,
+    /// Once the server ends: until when, and what connections are told.
+    drain: Option<(Instant, Close)>,
 }
 
 impl Shard {
@@ -63,7 +65,7 @@ impl Shard {
             closing: Vec::new(),
             next_tick: Instant::now() + TICK,
             tick: 0,
-            drain_until: None,
+            drain: None,
         }
     }
 
@@ -81,20 +83,21 @@ impl Shard {
                         if event.is_writable() {
                             self.writable(key as u32);
                         }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            self.readable(key as u32);
+                        let ended = event.is_read_closed() || event.is_error();
+                        if event.is_readable() || ended {
+                            self.readable(key as u32, ended);
                         }
                     }
                 }
             }
             for key in std::mem::take(&mut self.unread) {
-                self.readable(key);
+                self.readable(key, true);
             }
             self.turn();
             if Instant::now() >= self.next_tick {
                 self.on_tick();
             }
-            if self.drain_until.is_some_and(|deadline| self.conns.is_empty() || Instant::now() >= deadline) {
+            if self.drain.is_some_and(|(deadline, _)| self.conns.is_empty() || Instant::now() >= deadline) {
                 return;
             }
         }
@@ -102,7 +105,7 @@ impl Shard {
 
     fn wait(&mut self, events: &mut Events) {
         let idle = self.unread.is_empty() && self.inbox.may_sleep();
-        let until = self.drain_until.map_or(self.next_tick, |deadline| deadline.min(self.next_tick));
+        let until = self.drain.map_or(self.next_tick, |(deadline, _)| deadline.min(self.next_tick));
         let timeout = if idle { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != ErrorKind::Interrupted
@@ -126,7 +129,7 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
-                Some(Command::Drain { close, within }) => self.drain(close, within),
+                Some(Command::Drain { close, within }) => self.begin_drain(close, within),
                 None => break,
             }
         }
@@ -190,6 +193,10 @@ impl Shard {
                 self.metrics.delivered.inc_by(messages);
                 self.metrics.bytes_out.inc_by(written as u64);
                 self.metrics.outbox_bytes.dec_by(written as i64);
+                if conn.deaf && conn.outbox.is_none() {
+                    // The close frame was the last word; the peer's end of the connection ends ours.
+                    let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
+                }
             }
             Err(()) => self.remove(key, "connection lost"),
         }

@@ -7,7 +7,8 @@ use crate::stream::hub::conn::State;
 use crate::wire::{Close, Incoming, Opcode, frame};
 
 impl Shard {
-    pub(super) fn readable(&mut self, key: u32) {
+    /// `ended`: its end may have come behind what there is to read, and will not be announced again.
+    pub(super) fn readable(&mut self, key: u32, ended: bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut reads = 0;
         while let Some(socket) = self.conns.get_mut(key as usize).and_then(|conn| conn.socket.as_mut()) {
@@ -18,7 +19,7 @@ impl Shard {
                 }
                 Ok(length) => {
                     self.received(key, &mut scratch[..length]);
-                    if length < scratch.len() {
+                    if length < scratch.len() && !ended {
                         break;
                     }
                     reads += 1;
@@ -41,6 +42,9 @@ impl Shard {
     pub(super) fn received(&mut self, key: u32, input: &mut [u8]) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         conn.awaiting_pong = false;
+        if conn.deaf {
+            return;
+        }
         let open = conn.state == State::Open;
         let (mut replies, mut ended, mut refused, mut count) = (Vec::new(), None, None, 0);
         let peer = &mut conn.peer;
@@ -58,6 +62,7 @@ impl Shard {
                 }
             }
         });
+        conn.deaf = read.is_err();
         self.metrics.messages_in.inc_by(count);
         for reply in replies {
             self.send(key, &reply);
