@@ -1,7 +1,7 @@
 //! The app as a value: `build` makes every part once, `serve` runs them and ends them in order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -32,7 +32,9 @@ pub struct App {
     node: Node,
     db: Db,
     server_metrics: server::ServerMetrics,
-    /// Ends after the last request, as handlers rely on them.
+    /// Ends after the last request and before the streams.
+    relay: Tasks,
+    /// Ends after the streams.
     tasks: Tasks,
 }
 
@@ -52,7 +54,8 @@ impl App {
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
         let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
-        tasks.spawn("outbox relay", relay.run(tasks.stop()));
+        let relaying = Tasks::new();
+        relaying.spawn("outbox relay", relay.run(relaying.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
         let origins = settings.edge.allowed_origins.clone();
@@ -64,26 +67,30 @@ impl App {
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
         let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
         let router = layers::apply(router, &settings.edge, http_metrics);
-        Ok(Self { settings, router, node, db, server_metrics, tasks })
+        Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
     }
 
-    /// Serves until `stop`; then finishes requests, tells every stream to reconnect, flushes, and ends.
+    /// Serves until `stop`; then, under one deadline: finishes requests, relays what they wrote, tells every stream to
+    /// reconnect and flushes it, ends the workers.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let deadline = Duration::from_millis(self.settings.server.drain_timeout_ms);
-        let http = server::serve(listener, self.router, self.settings.http, self.server_metrics, stop.clone());
-        let hub = self.node.hub().clone();
-        let streams = async {
-            stop.cancelled().await;
-            tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
-            hub.drain(Close::Restart, deadline).await;
-        };
-        tokio::join!(http, streams);
-        for task in self.tasks.drain(deadline).await {
-            tracing::warn!(task, "a task did not end in time");
-        }
+        server::serve(listener, self.router, self.settings.http, self.server_metrics, stop).await;
+        let deadline = Instant::now() + Duration::from_millis(self.settings.server.drain_timeout_ms);
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let hub = self.node.hub();
+        // Before the streams end: what was acknowledged is to reach them.
+        log_aborted(self.relay.drain(left() / 2).await);
+        tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
+        hub.drain(Close::Restart, left()).await;
+        log_aborted(self.tasks.drain(left()).await);
         self.node.broker().stop().await;
         self.db.close().await;
         tracing::info!("stopped");
+    }
+}
+
+fn log_aborted(tasks: Vec<&'static str>) {
+    for task in tasks {
+        tracing::warn!(task, "a task did not end in time");
     }
 }
 
@@ -113,9 +120,7 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
     queue(&settings, &db, &clock, metrics, &tasks)?;
     tracing::info!("working");
     stop.cancelled().await;
-    for task in tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await {
-        tracing::warn!(task, "a task did not end in time");
-    }
+    log_aborted(tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await);
     db.close().await;
     Ok(())
 }

@@ -276,6 +276,7 @@ mod tests {
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
         assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
+        assert_eq!(format!("{:?}", settings.http), format!("{:?}", ServerOptions::default()));
         assert_eq!(format!("{:?}", settings.queue), format!("{:?}", QueueOptions::default()));
         assert_eq!(format!("{:?}", settings.smtp), format!("{:?}", SmtpOptions::default()));
         assert_eq!(format!("{:?}", settings.alerts), format!("{:?}", AlertOptions::default()));

@@ -5,14 +5,14 @@ pub mod commands; // what each command of the command line does
 pub mod config; // settings: defaults < file < environment, checked before a port is bound
 pub mod routes; // every URL on one page
 
-pub mod session;
+pub mod wire; // bytes ↔ frames: WebSocket framing, JSON, MessagePack, close codes
 pub mod stream; // the core: channels, positions, brokers, the hub and its shards
-pub mod wire; // bytes ↔ frames: WebSocket framing, JSON, MessagePack, close codes // one client's conversation, from upgrade to close
+pub mod session; // one client's conversation, from upgrade to close
 
-pub mod alerts; // e-mail and webhook delivery of alerts
-pub mod db;
 pub mod feeds; // the business: inventory, price, progress, matching, notices
-pub mod queue; // durable work with retries and dead letters // SQLite and PostgreSQL behind one thin layer
+pub mod alerts; // e-mail and webhook delivery of alerts
+pub mod queue; // durable work with retries and dead letters
+pub mod db; // SQLite and PostgreSQL behind one thin layer
 
 pub mod admin; // health, metrics, system info, raw publish
 pub mod auth; // who is calling, and what it may do

@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 import { boot } from "./build/boot.ts";
 import { precompress } from "./build/precompress.ts";
 
-const server = process.env["FANFARE_URL"] ?? "http://127.0.0.1:8080";
+const server = process.env["FANFARE_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
   plugins: [svelte(), boot("src/boot.js"), precompress()],

@@ -55,7 +55,7 @@ impl Default for ServerOptions {
             header_timeout_ms: 10_000,
             keep_alive_ms: 75_000,
             max_header_bytes: 16 * 1024,
-            stop_within_ms: 10_000,
+            stop_within_ms: 8_000,
         }
     }
 }

@@ -26,6 +26,7 @@ mod stream_broker;
 mod stream_clients;
 mod stream_hub;
 mod stream_kit;
+mod stream_metrics;
 mod stream_nodes;
 mod stream_redis;
 mod stream_ws;

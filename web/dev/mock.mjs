@@ -213,7 +213,7 @@ function changePrice() {
     price_change_percent: (((fresh - old) / old) * 100).toFixed(2), currency: price.currency, timestamp: price.updated_at,
   };
   send("/ws/price", { message_type: "price_update", action: "updated", ...fields });
-  if (Math.abs(percent) > 15) send("/ws/price", { message_type: "price_alert", requires_approval: percent > 25, ...fields });
+  if (Math.abs(percent) > 15) send("/ws/price", { message_type: "price_alert", alert_type: percent > 25 ? "approval_required" : "large_change", ...fields });
 }
 
 function sell() {

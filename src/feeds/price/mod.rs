@@ -72,8 +72,8 @@ impl Prices {
         let item = item.ok_or_else(|| {
             Problem::invalid(vec![FieldError::new("inventory_id", format!("there is no item {}", new.inventory_id))])
         })?;
-        let before = sql::active_price(&mut tx, new.inventory_id, &new.currency).await?;
-        let change = Change::between(before.map(|(_, price)| price), Some(new.selling_price));
+        let before = sql::active_price(&mut tx, new.inventory_id, &new.currency, now).await?;
+        let change = Change::between(before, Some(new.selling_price));
         let waits = new.requires_approval || change.reaches(self.0.options.approval_percent);
         let id = sql::insert(&mut tx, &new, new.cost_price.unwrap_or(item.cost_price), waits, now).await?;
         if !waits && new.is_active && new.effective_from.is_none_or(|from| from <= now) {
@@ -123,6 +123,9 @@ impl Prices {
             next.selling_price = stored.selling_price;
         }
         sql::update(&mut tx, id, &next, pending, now).await?;
+        if next.is_active && next.effective_from.is_none_or(|from| from <= now) {
+            sql::supersede(&mut tx, stored.inventory_id, &next.currency, id, now).await?;
+        }
         let price = sql::reload(&mut tx, id).await?;
         if waits {
             self.alert(&mut tx, AlertType::ApprovalRequired, &price, step, now).await?;
@@ -143,7 +146,7 @@ impl Prices {
             stored.pending_price.ok_or_else(|| Problem::conflict(format!("price {id} awaits no approval")))?;
         let before = match stored.is_active {
             true => Some(stored.selling_price),
-            false => sql::active_price(&mut tx, stored.inventory_id, &stored.currency).await?.map(|(_, price)| price),
+            false => sql::active_price(&mut tx, stored.inventory_id, &stored.currency, now).await?,
         };
         let change = Change::between(before, Some(pending));
         if approve {

@@ -94,16 +94,21 @@ pub async fn lock_item(tx: &mut Tx, id: i64) -> Result<Option<LockedItem>, DbErr
 
 #[derive(sqlx::FromRow)]
 struct Selling {
-    id: i64,
     selling_price: Money,
 }
 
-/// The item's active price in a currency: the one that a new price takes the place of.
-pub async fn active_price(tx: &mut Tx, inventory_id: i64, currency: &str) -> Result<Option<(i64, Money)>, DbError> {
-    let sql = "SELECT id, selling_price FROM prices WHERE inventory_id = $1 AND currency = $2 AND is_active = TRUE \
-               ORDER BY id DESC LIMIT 1";
-    let found: Option<Selling> = tx.fetch_optional(sql, args![inventory_id, currency]).await?;
-    Ok(found.map(|price| (price.id, price.selling_price)))
+/// The item's active price in a currency: the one that a new price takes the place of. One that begins in the future
+/// is not it yet.
+pub async fn active_price(
+    tx: &mut Tx,
+    inventory_id: i64,
+    currency: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Money>, DbError> {
+    let sql = "SELECT selling_price FROM prices WHERE inventory_id = $1 AND currency = $2 AND is_active = TRUE \
+               AND (effective_from IS NULL OR effective_from <= $3) ORDER BY id DESC LIMIT 1";
+    let found: Option<Selling> = tx.fetch_optional(sql, args![inventory_id, currency, now]).await?;
+    Ok(found.map(|price| price.selling_price))
 }
 
 #[derive(sqlx::FromRow)]

@@ -182,7 +182,10 @@ fn is_probe(name: &str) -> bool {
 }
 
 fn unavailable(error: fred::error::Error) -> BrokerError {
-    BrokerError::Unavailable(error.details().to_owned())
+    // The library puts the operating system's error as its debug text.
+    let details = error.details();
+    let plain = details.split("message: \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or(details);
+    BrokerError::Unavailable(plain.to_owned())
 }
 
 /// One task that only empties the library's buffer into our own bounded queue, one that handles the queue in order.

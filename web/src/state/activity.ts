@@ -94,7 +94,7 @@ export function priceAlert(m: PriceAlert, nowMs: number): Alert {
     newPrice: m.new_price ?? null,
     percent: toNumber(m.price_change_percent),
     currency: m.currency ?? "JPY",
-    awaitsApproval: m.requires_approval === true,
+    awaitsApproval: m.alert_type === "approval_required",
     times: 1,
   };
 }

@@ -40,7 +40,7 @@ export interface PriceUpdate {
 
 export interface PriceAlert extends Omit<PriceUpdate, "message_type" | "action"> {
   message_type: "price_alert";
-  requires_approval?: boolean;
+  alert_type?: "large_change" | "approval_required" | "approved" | "rejected";
 }
 
 export interface BatchProgress {
