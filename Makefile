@@ -51,6 +51,7 @@ test: test-setup lint ## every check and every test (installs what is missing)
 	cd web && npm test
 	cargo test --locked --lib --test it --no-run
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/debug/fanfare
+	scripts/check-instructions
 	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
 
 .PHONY: lint
@@ -67,6 +68,10 @@ audit: ## licenses, sources and known advisories of every crate (needs `cargo in
 .PHONY: bench
 bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/release/fanfare
+
+.PHONY: microbench
+microbench: ## what the stream's parts cost, by criterion
+	cargo bench --locked --bench stream
 
 .PHONY: lock
 lock: ## renew tests/clients/requirements.txt from requirements.in

@@ -16,7 +16,7 @@ pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOp
 pub use channel::{Channel, ChannelError};
 pub use feed::{FeedSpec, FilterParam};
 pub use filter::{Filter, Term};
-pub use hub::{Hub, HubOptions, Peer, Ticket};
+pub use hub::{Hub, HubOptions, Peer, Probe, Ticket};
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
 pub use publication::{Kind, Position, Publication, Tags};

@@ -5,6 +5,7 @@ mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
 mod inbox; // the bounded queue into a shard
 mod listeners; // the cohorts of a channel, found by the values they wait for
+mod probe; // one shard driven by hand, for benches
 mod shard; // the thread: reads, turns, pings, closes
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use self::inbox::{Command, Inbox, Reservation};
+#[doc(hidden)]
+pub use self::probe::Probe;
 use super::audience::{ActiveChannel, Audience};
 use super::broker::{Gap, Sink};
 use super::metrics::{FeedLabel, ReasonLabel};
@@ -83,25 +86,36 @@ struct Inner {
 impl Hub {
     /// Starts the shards' threads.
     pub fn start(options: HubOptions, metrics: StreamMetrics) -> std::io::Result<Self> {
+        let (hub, shards) = Self::assemble(options, metrics)?;
+        let mut threads = Vec::new();
+        for (index, shard) in shards.into_iter().enumerate() {
+            let name = format!("shard-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
+        }
+        *hub.0.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = threads;
+        Ok(hub)
+    }
+
+    /// The hub and its shards, which nobody runs yet.
+    fn assemble(options: HubOptions, metrics: StreamMetrics) -> std::io::Result<(Self, Vec<shard::Shard>)> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if options.shards == 0 { cores } else { options.shards };
-        let (mut shards, mut threads) = (Vec::new(), Vec::new());
+        let (mut senders, mut shards) = (Vec::new(), Vec::new());
         for index in 0..count {
             let poll = mio::Poll::new()?;
             let (sender, inbox) = Inbox::new(options.inbox_messages, &poll)?;
-            let shard = shard::Shard::new(index, options.clone(), poll, inbox, metrics.clone());
-            let name = format!("shard-{index}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
-            shards.push(sender);
+            shards.push(shard::Shard::new(index, options.clone(), poll, inbox, metrics.clone()));
+            senders.push(sender);
         }
-        Ok(Self(Arc::new(Inner {
-            shards,
-            threads: Mutex::new(threads),
+        let hub = Self(Arc::new(Inner {
+            shards: senders,
+            threads: Mutex::default(),
             channels: RwLock::new(HashMap::new()),
             dialects: Default::default(),
             next_ticket: AtomicU64::new(1),
             metrics,
-        })))
+        }));
+        Ok((hub, shards))
     }
 
     pub fn metrics(&self) -> &StreamMetrics {

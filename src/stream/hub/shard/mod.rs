@@ -74,33 +74,34 @@ impl Shard {
         let _guard = ExitOnPanic;
         tracing::debug!(shard = self.index, "shard started");
         let mut events = Events::with_capacity(1024);
-        loop {
-            self.wait(&mut events);
-            for event in &events {
-                match event.token() {
-                    WAKE => {}
-                    Token(key) => {
-                        if event.is_writable() {
-                            self.writable(key as u32);
-                        }
-                        let ended = event.is_read_closed() || event.is_error();
-                        if event.is_readable() || ended {
-                            self.readable(key as u32, ended);
-                        }
+        while self.step(&mut events) {}
+    }
+
+    /// Waits for something to do and does it; `false` when the shard has been drained.
+    pub fn step(&mut self, events: &mut Events) -> bool {
+        self.wait(events);
+        for event in &*events {
+            match event.token() {
+                WAKE => {}
+                Token(key) => {
+                    if event.is_writable() {
+                        self.writable(key as u32);
+                    }
+                    let ended = event.is_read_closed() || event.is_error();
+                    if event.is_readable() || ended {
+                        self.readable(key as u32, ended);
                     }
                 }
             }
-            for key in std::mem::take(&mut self.unread) {
-                self.readable(key, true);
-            }
-            self.turn();
-            if Instant::now() >= self.next_tick {
-                self.on_tick();
-            }
-            if self.drain.is_some_and(|(deadline, _)| self.conns.is_empty() || Instant::now() >= deadline) {
-                return;
-            }
         }
+        for key in std::mem::take(&mut self.unread) {
+            self.readable(key, true);
+        }
+        self.turn();
+        if Instant::now() >= self.next_tick {
+            self.on_tick();
+        }
+        self.drain.is_none_or(|(deadline, _)| !self.conns.is_empty() && Instant::now() < deadline)
     }
 
     fn wait(&mut self, events: &mut Events) {
