@@ -9,6 +9,9 @@ pub enum DbError {
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("{0}")]
     Url(String),
+    /// The connection broke during a commit: the change may have been made, or not.
+    #[error("a commit without an answer: {0}")]
+    Unsure(#[source] sqlx::Error),
 }
 
 impl DbError {
@@ -22,17 +25,38 @@ impl DbError {
         self.kind_is(sqlx::error::ErrorKind::ForeignKeyViolation)
     }
 
-    /// The database cannot be reached, or has no connection to spare: the same may succeed later.
+    /// The database cannot be reached, has no connection to spare, or took this back in favor of another transaction:
+    /// the same may succeed later, and in a transaction nothing was changed. A lone [`super::Db::execute`] commits by
+    /// itself, so use it only for what may happen twice.
     pub fn is_unavailable(&self) -> bool {
-        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls};
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
         match self {
-            Self::Sql(Io(_) | PoolTimedOut | PoolClosed | Tls(_)) => true,
-            // SQLite: busy (5) or locked (6). PostgreSQL: class 08, and what a server that stops or starts says.
+            Self::Sql(Io(_) | PoolTimedOut | PoolClosed | Tls(_) | WorkerCrashed) => true,
+            // SQLite: busy (5) or locked (6). PostgreSQL: class 08, what a server that stops or starts says, too many
+            // connections, deadlock, and a conflict of serializable transactions.
             Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                matches!(&*code, "5" | "6" | "57P01" | "57P02" | "57P03" | "53300") || code.starts_with("08")
+                let may_pass = ["5", "6", "57P01", "57P02", "57P03", "53300", "40P01", "40001"];
+                may_pass.contains(&&*code) || code.starts_with("08")
             }),
             _ => false,
         }
+    }
+
+    /// A commit went out and no answer came back: the change may have been made.
+    pub fn is_unsure(&self) -> bool {
+        matches!(self, Self::Unsure(_))
+    }
+
+    /// Of a commit that failed. Where the connection is gone, nobody can say what became of it.
+    pub(super) fn of_commit(error: sqlx::Error) -> Self {
+        use sqlx::Error::{Io, Protocol, Tls, WorkerCrashed};
+        let ends = |code: &str| code.starts_with("57P") || code.starts_with("08");
+        let unsure = match &error {
+            Io(_) | Tls(_) | Protocol(_) | WorkerCrashed => true,
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| ends(&code)),
+            _ => false,
+        };
+        if unsure { Self::Unsure(error) } else { Self::Sql(error) }
     }
 
     fn kind_is(&self, kind: sqlx::error::ErrorKind) -> bool {

@@ -31,11 +31,14 @@ impl Sql {
 
     /// Appends `WHERE` or `AND` and then `condition`; a `?` in it stands for `value`.
     pub fn filter(mut self, condition: &'static str, value: impl Into<Arg>) -> Self {
-        self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });
-        self.conditions += 1;
         self.args.push(value.into());
-        self.text.push_str(&condition.replace('?', &format!("${}", self.args.len())));
-        self
+        let condition = condition.replace('?', &format!("${}", self.args.len()));
+        self.and(&condition)
+    }
+
+    /// [`Sql::filter`] without a value: only a condition that is spelled out can match that of a partial index.
+    pub fn filter_by(self, condition: &'static str) -> Self {
+        self.and(condition)
     }
 
     /// [`Sql::filter`] when there is something to filter by.
@@ -44,6 +47,13 @@ impl Sql {
             Some(value) => self.filter(condition, value),
             None => self,
         }
+    }
+
+    fn and(mut self, condition: &str) -> Self {
+        self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });
+        self.conditions += 1;
+        self.text.push_str(condition);
+        self
     }
 
     pub(super) fn into_parts(self) -> (String, Vec<Arg>) {
@@ -61,10 +71,11 @@ mod tests {
             .filter("a = ?", 1_i64)
             .filter_some::<i64>("b = ?", None)
             .filter("(c = ? OR d = ?)", "x")
+            .filter_by("e IS NULL")
             .push(" LIMIT ")
             .bind(10_i64);
         let (text, args) = sql.into_parts();
-        assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) LIMIT $3");
+        assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) AND e IS NULL LIMIT $3");
         assert_eq!(args.len(), 3);
     }
 }

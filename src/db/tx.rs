@@ -9,12 +9,13 @@ pub struct Tx {
 }
 
 impl Tx {
+    /// See [`DbError::is_unsure`] for what a failure can mean.
     pub async fn commit(self) -> Result<(), DbError> {
-        match self.open {
-            Open::Sqlite(tx) => tx.commit().await?,
-            Open::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
+        let done = match self.open {
+            Open::Sqlite(tx) => tx.commit().await,
+            Open::Postgres(tx) => tx.commit().await,
+        };
+        done.map_err(DbError::of_commit)
     }
 
     pub async fn rollback(self) -> Result<(), DbError> {

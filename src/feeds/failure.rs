@@ -1,5 +1,6 @@
 //! Why a write or a read of a feed did not happen, and how that is answered.
 
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::outbox::StageError;
@@ -21,6 +22,12 @@ impl From<DbError> for Failure {
         if error.is_unavailable() {
             tracing::warn!(%error, "the database is unavailable");
             return Self(Problem::unavailable("the database is unavailable; nothing was changed", 1));
+        }
+        if error.is_unsure() {
+            tracing::error!(%error, "a change may have been made or not");
+            // Without Retry-After: a repeated delta would count twice.
+            let detail = "the database did not confirm the change; look whether it was made before you try again";
+            return Self(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", detail));
         }
         Self(Problem::internal(error))
     }

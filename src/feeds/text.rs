@@ -45,6 +45,13 @@ impl Checks {
         Some(value)
     }
 
+    /// Text that rows are looked up by. What a column cannot hold cannot be looked for: PostgreSQL has no text with a NUL.
+    pub fn lookup(&mut self, field: &'static str, value: Option<&str>) {
+        let value = value.unwrap_or_default();
+        self.require(field, !value.contains(char::is_control), "cannot contain control characters");
+        self.require(field, value.chars().count() <= 255, "has more than 255 characters");
+    }
+
     pub fn done(self) -> Result<(), Vec<FieldError>> {
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
     }

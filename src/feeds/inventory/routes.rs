@@ -9,6 +9,7 @@ use super::sql::SortBy;
 use super::{Inventory, Item, ItemChange, ListQuery, NewItem};
 use crate::feeds::failure::Failure;
 use crate::feeds::page::{Page, PageRequest};
+use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
 
 /// Every parameter of the list.
@@ -59,6 +60,10 @@ pub async fn list(
     Query(parameters): Query<ListParameters>,
 ) -> Result<Json<Page<Item>>, Failure> {
     let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    let mut checks = Checks::default();
+    checks.lookup("category", parameters.category.as_deref());
+    checks.lookup("q", parameters.q.as_deref());
+    checks.done().map_err(Problem::invalid)?;
     let query = ListQuery {
         category: parameters.category,
         active: parameters.active,

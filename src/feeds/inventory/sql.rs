@@ -186,8 +186,8 @@ pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<
         (SortBy::Sku, true) => " ORDER BY sku DESC",
         (SortBy::Name, false) => " ORDER BY name, id",
         (SortBy::Name, true) => " ORDER BY name DESC, id DESC",
-        (SortBy::Category, false) => " ORDER BY category, id",
-        (SortBy::Category, true) => " ORDER BY category DESC, id DESC",
+        (SortBy::Category, false) => " ORDER BY category NULLS LAST, id",
+        (SortBy::Category, true) => " ORDER BY category DESC NULLS LAST, id DESC",
         (SortBy::StockQuantity, false) => " ORDER BY stock_quantity, id",
         (SortBy::StockQuantity, true) => " ORDER BY stock_quantity DESC, id DESC",
         (SortBy::AvailableQuantity, false) => " ORDER BY available_quantity, id",
@@ -203,18 +203,25 @@ pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<
     Ok((items, total))
 }
 
+/// The condition of the partial index, letter by letter.
+const LOW_SQLITE: &str = "max(0, stock_quantity - reserved_quantity) <= min_stock_level";
+const LOW_POSTGRES: &str = "greatest(0, stock_quantity - reserved_quantity) <= min_stock_level";
+
 fn narrowed(db: &Db, sql: Sql, query: &ListQuery) -> Sql {
-    let low = db.by_engine(
-        "(max(0, stock_quantity - reserved_quantity) <= min_stock_level) = ?",
-        "(greatest(0, stock_quantity - reserved_quantity) <= min_stock_level) = ?",
-    );
+    let sql = match query.low_stock {
+        Some(true) => sql.filter_by(db.by_engine(LOW_SQLITE, LOW_POSTGRES)),
+        Some(false) => sql.filter_by(db.by_engine(
+            "NOT max(0, stock_quantity - reserved_quantity) <= min_stock_level",
+            "NOT greatest(0, stock_quantity - reserved_quantity) <= min_stock_level",
+        )),
+        None => sql,
+    };
     let text = db.by_engine(
         "(sku LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\' OR description LIKE ? ESCAPE '\\')",
         "(sku ILIKE ? ESCAPE '\\' OR name ILIKE ? ESCAPE '\\' OR description ILIKE ? ESCAPE '\\')",
     );
     sql.filter_some("category = ?", query.category.as_deref())
         .filter_some("is_active = ?", query.active)
-        .filter_some(low, query.low_stock)
         .filter_some(text, query.text.as_deref().map(containing))
 }
 
@@ -228,4 +235,18 @@ fn containing(text: &str) -> String {
         pattern.push(c);
     }
     pattern + "%"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_low_stock_condition_is_that_of_the_index() {
+        let sqlite = include_str!("../../../migrations/sqlite/0001_inventory.sql");
+        let postgres = include_str!("../../../migrations/postgres/0001_inventory.sql");
+        for (migration, condition) in [(sqlite, LOW_SQLITE), (postgres, LOW_POSTGRES)] {
+            assert!(migration.contains(&format!("    WHERE {condition};\n")), "{condition}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! From an old price to a new one, exactly.
 
+use rust_decimal::Decimal;
+
 use super::percent_of;
 use crate::db::Money;
 
@@ -23,8 +25,11 @@ impl Change {
     }
 
     /// Whether the change is at least `percent`, up or down. A threshold of 0 is never reached.
+    /// Taken from the amounts, not from `percent`: a change from 0, or one too large to be told in percent, reaches all.
     pub fn reaches(self, percent: u32) -> bool {
-        percent > 0 && self.percent.is_some_and(|change| change.decimal().abs() >= percent.into())
+        let Some((old, new)) = self.old.zip(self.new) else { return false };
+        let moved = (new.decimal() - old.decimal()).abs();
+        percent > 0 && !moved.is_zero() && moved * Decimal::ONE_HUNDRED >= old.decimal().abs() * Decimal::from(percent)
     }
 }
 
@@ -45,6 +50,10 @@ mod tests {
         assert!(change.reaches(20) && !change.reaches(21) && !change.reaches(0));
         let from_nothing = Change::between(Some(Money::ZERO), Some(money("5")));
         assert_eq!((from_nothing.amount, from_nothing.percent), (Some(money("5")), None));
+        assert!(from_nothing.reaches(u32::MAX) && !from_nothing.reaches(0));
+        let untold = Change::between(Some(money("0.0001")), Some(money("99999999999")));
+        assert!(untold.percent.is_none() && untold.reaches(u32::MAX));
+        assert!(!Change::between(Some(Money::ZERO), Some(Money::ZERO)).reaches(1));
         assert_eq!(Change::between(None, Some(money("5"))).amount, None);
     }
 }

@@ -3,6 +3,7 @@
 //! - A new price takes the place of the item's active one in the same currency, unless it begins in the future.
 //! - A change that awaits approval (asked for, or past `approval_percent`) changes nothing yet: the row keeps it as
 //!   `pending_price`, `price:alerts` tells of it, and approving applies it as any other change.
+//!   A price that is switched on is measured against the one that it replaces, so approval cannot be gone around.
 //! - A change past `large_change_percent` takes effect at once, and `price:alerts` tells of it too.
 
 mod change; // from old to new: amount, percent, margins
@@ -111,16 +112,35 @@ impl Prices {
         let asked = change.requires_approval == Some(true);
         let mut next = change.onto(&stored);
         next.clone().check().map_err(Problem::invalid)?;
-        let step = Change::between(Some(stored.selling_price), Some(next.selling_price));
+        let stays = stored.is_active && next.currency == stored.currency;
+        let replaces = next.is_active && !stays;
         let differs = next.selling_price != stored.selling_price;
-        if asked && !differs {
-            let message = "goes with a selling_price that differs from the stored one";
-            return Err(Problem::invalid(vec![FieldError::new("requires_approval", message)]).into());
+        if replaces && !differs && stored.pending_price.is_some() {
+            let message = "cannot be set while the price awaits approval";
+            return Err(Problem::conflict(format!("is_active {message}")).with_field("is_active", message).into());
         }
-        let waits = differs && (asked || step.reaches(self.0.options.approval_percent));
+        let before = match replaces {
+            true => sql::active_price(&mut tx, stored.inventory_id, &next.currency, now).await?,
+            false => Some(stored.selling_price),
+        };
+        let step = Change::between(before, Some(next.selling_price));
+        if asked && !differs && !replaces {
+            let message = "goes with a selling_price that differs from the stored one";
+            return Err(invalid("requires_approval", message).into());
+        }
+        let waits = (differs || replaces) && (asked || step.reaches(self.0.options.approval_percent));
+        if waits && next.currency != stored.currency {
+            return Err(invalid("currency", "cannot change together with a price that is to wait").into());
+        }
         let pending = if waits { Some(next.selling_price) } else { stored.pending_price.filter(|_| !differs) };
         if waits {
             next.selling_price = stored.selling_price;
+            next.is_active &= stays;
+        }
+        // One of the two is in force now, the other may be later; the discount must hold for both.
+        let lowest = pending.map_or(next.selling_price, |pending| pending.min(next.selling_price));
+        if next.discount_price.is_some_and(|discount| discount >= lowest) {
+            return Err(invalid("discount_price", "is below selling_price, and below the price that waits").into());
         }
         sql::update(&mut tx, id, &next, pending, now).await?;
         if next.is_active && next.effective_from.is_none_or(|from| from <= now) {
@@ -130,7 +150,7 @@ impl Prices {
         if waits {
             self.alert(&mut tx, AlertType::ApprovalRequired, &price, step, now).await?;
         } else {
-            let history = if differs { "updated" } else { "" };
+            let history = if differs || step.old != step.new { "updated" } else { "" };
             self.changed(&mut tx, Action::Updated, history, &price, step, &author, now).await?;
         }
         self.0.outbox.commit(tx).await?;
@@ -139,6 +159,7 @@ impl Prices {
 
     /// Applies or discards the price that waits.
     pub async fn decide(&self, id: i64, approve: bool, author: Author, caller: &str) -> Result<Price, Failure> {
+        author.check().map_err(Problem::invalid)?;
         let (now, author) = (self.0.clock.now(), author.or_caller(caller));
         let mut tx = self.0.db.begin().await?;
         let stored = sql::lock(&mut tx, id).await?.ok_or_else(|| missing(id))?;
@@ -151,7 +172,9 @@ impl Prices {
         let change = Change::between(before, Some(pending));
         if approve {
             sql::approve(&mut tx, &stored, pending, now).await?;
-            sql::supersede(&mut tx, stored.inventory_id, &stored.currency, id, now).await?;
+            if stored.effective_from.is_none_or(|from| from <= now) {
+                sql::supersede(&mut tx, stored.inventory_id, &stored.currency, id, now).await?;
+            }
         } else {
             sql::reject(&mut tx, id, now).await?;
         }
@@ -165,13 +188,21 @@ impl Prices {
         Ok(price)
     }
 
+    /// Deletes the price. Only one in force takes the item's price away and is told as that; one that waits is told as
+    /// rejected.
     pub async fn delete(&self, id: i64, caller: &str) -> Result<(), Failure> {
         let (now, author) = (self.0.clock.now(), Author::default().or_caller(caller));
         let mut tx = self.0.db.begin().await?;
         let stored = sql::lock(&mut tx, id).await?.ok_or_else(|| missing(id))?;
         sql::delete(&mut tx, id).await?;
-        let change = Change::between(Some(stored.selling_price), None);
-        self.changed(&mut tx, Action::Deleted, "deleted", &stored, change, &author, now).await?;
+        if stored.is_in_force(now) {
+            let change = Change::between(Some(stored.selling_price), None);
+            self.changed(&mut tx, Action::Deleted, "deleted", &stored, change, &author, now).await?;
+        } else if stored.requires_approval {
+            let before = sql::active_price(&mut tx, stored.inventory_id, &stored.currency, now).await?;
+            let change = Change::between(before, stored.pending_price);
+            self.alert(&mut tx, AlertType::Rejected, &stored, change, now).await?;
+        }
         self.0.outbox.commit(tx).await?;
         Ok(())
     }
@@ -231,6 +262,10 @@ fn tags(price: &Price) -> Tags {
     let mut tags: Tags = vec![("sku".into(), price.sku.clone())];
     tags.extend(price.category.iter().map(|category| ("category".to_owned(), category.clone())));
     tags
+}
+
+fn invalid(field: &'static str, message: &'static str) -> Problem {
+    Problem::invalid(vec![FieldError::new(field, message)])
 }
 
 fn missing(id: i64) -> Problem {

@@ -9,6 +9,7 @@ use super::{Author, HistoryRow, ListQuery, NewPrice, Price, PriceChange, Prices}
 use crate::auth::Identity;
 use crate::feeds::failure::Failure;
 use crate::feeds::page::{Page, PageRequest};
+use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
 
 /// Every parameter of the list.
@@ -52,6 +53,10 @@ pub async fn list(
     Query(parameters): Query<ListParameters>,
 ) -> Result<Json<Page<Price>>, Failure> {
     let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+    let mut checks = Checks::default();
+    checks.lookup("sku", parameters.sku.as_deref());
+    checks.lookup("currency", parameters.currency.as_deref());
+    checks.done().map_err(Problem::invalid)?;
     let query = ListQuery {
         inventory_id: parameters.inventory_id,
         sku: parameters.sku.map(|sku| sku.to_ascii_uppercase()),

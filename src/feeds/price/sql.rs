@@ -39,6 +39,13 @@ pub struct Price {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Price {
+    /// Active, and begun.
+    pub fn is_in_force(&self, now: DateTime<Utc>) -> bool {
+        self.is_active && self.effective_from.is_none_or(|from| from <= now)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct HistoryRow {
     pub id: i64,
@@ -155,10 +162,18 @@ pub async fn find(db: &Db, id: i64) -> Result<Option<Price>, DbError> {
     db.fetch_optional(select!(" WHERE p.id = $1"), args![id]).await
 }
 
-/// The price, held with its item until the transaction ends.
+/// The price, its item held until the transaction ends. Whoever writes prices of an item holds the item first, as
+/// [`lock_item`] does: in any other order two writers could wait for each other.
 pub async fn lock(tx: &mut Tx, id: i64) -> Result<Option<Price>, DbError> {
-    let sql = tx.by_engine(select!(" WHERE p.id = $1"), select!(" WHERE p.id = $1 FOR UPDATE"));
-    tx.fetch_optional(sql, args![id]).await
+    let sql = tx.by_engine(
+        "SELECT i.id FROM inventory_items i JOIN prices p ON p.inventory_id = i.id WHERE p.id = $1",
+        "SELECT i.id FROM inventory_items i JOIN prices p ON p.inventory_id = i.id WHERE p.id = $1 FOR UPDATE OF i",
+    );
+    match tx.fetch_optional::<Id>(sql, args![id]).await? {
+        // Read again behind the lock: the price may have changed while this waited for it.
+        Some(_) => tx.fetch_optional(select!(" WHERE p.id = $1"), args![id]).await,
+        None => Ok(None),
+    }
 }
 
 /// Writes all fields of `next`, and the price that waits beside them.

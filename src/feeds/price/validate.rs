@@ -1,6 +1,6 @@
 //! What a price may be. Every refusal names its field; all of them are told at once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 
 use super::Price;
@@ -22,6 +22,20 @@ impl Author {
     /// The authenticated caller, where the body names nobody.
     pub fn or_caller(self, caller: &str) -> Self {
         Self { changed_by: self.changed_by.or_else(|| Some(caller.to_owned())), ..self }
+    }
+
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut checks = Checks::default();
+        self.note(&mut checks);
+        checks.done()
+    }
+
+    fn note(&self, checks: &mut Checks) {
+        for (field, text) in
+            [("change_reason", &self.change_reason), ("changed_by", &self.changed_by), ("notes", &self.notes)]
+        {
+            checks.optional_text(field, text.clone(), 1_000);
+        }
     }
 }
 
@@ -184,13 +198,12 @@ impl NewPrice {
         checks.require("currency", currency, "is three capital letters, such as JPY");
         let window = self.effective_from.zip(self.effective_until).is_none_or(|(from, until)| from < until);
         checks.require("effective_until", window, "is after effective_from");
-        for (field, text) in [
-            ("change_reason", &self.author.change_reason),
-            ("changed_by", &self.author.changed_by),
-            ("notes", &self.author.notes),
-        ] {
-            checks.optional_text(field, text.clone(), 1_000);
+        // Both engines hold and compare these years alike.
+        for (field, at) in [("effective_from", self.effective_from), ("effective_until", self.effective_until)] {
+            let holds = at.is_none_or(|at| (1970..=9999).contains(&at.year()));
+            checks.require(field, holds, "is from the year 1970 to 9999");
         }
+        self.author.note(&mut checks);
         checks.done().map(|()| self)
     }
 }
