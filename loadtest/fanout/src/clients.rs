@@ -205,7 +205,7 @@ impl Clients {
     fn upgrade(&mut self, load: &Load, number: usize) -> Result<()> {
         let mut request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n",
-            load.path.replace("%I%", &number.to_string()),
+            load.path.replace("%I%", &number.to_string()).replace("%M%", &(number % 1000).to_string()),
             load.server
         );
         for header in

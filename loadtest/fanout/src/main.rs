@@ -46,7 +46,7 @@ pub struct Load {
     /// host:port of the server.
     #[arg(long, default_value = "127.0.0.1:8000")]
     pub server: String,
-    /// Path and query of the stream; %I% is the connection's number.
+    /// Path and query of the stream; %I% is the connection's number, %M% that modulo 1000.
     #[arg(long, default_value = "/ws/price")]
     pub path: String,
     /// Sent as `Authorization: Bearer`.
