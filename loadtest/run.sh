@@ -11,7 +11,6 @@ shift
 k6=${K6:-${CARGO_TARGET_DIR:-$here/../target}/test-venv/bin/k6}
 [ -x "$k6" ] || k6=$(command -v k6) || { echo "k6 is missing: run 'make test-setup', or set K6" >&2; exit 1; }
 
-export WORKLOAD=$scenario
 export RESULT_FILE=${RESULT_FILE:-$here/results/$scenario-$(date +%Y%m%d-%H%M%S).json}
 echo "$scenario against ${BASE_URL:-http://127.0.0.1:8000}, result in $RESULT_FILE"
 exec "$k6" run --quiet --no-usage-report "$here/scenarios/$scenario.ts" "$@"

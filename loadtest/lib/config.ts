@@ -1,11 +1,5 @@
 // What a run is told from outside, read once. Pass with `-e NAME=value` or in the environment.
 
-import { WORKLOADS } from './workloads.ts';
-
-/** The scenario's own amounts; run.sh says which scenario it is. */
-const workload = WORKLOADS[__ENV.WORKLOAD || 'smoke'];
-if (workload === undefined) throw new Error(`WORKLOAD is not a scenario: ${__ENV.WORKLOAD}`);
-
 function number(name: string, fallback: number): number {
   const text = __ENV[name];
   if (text === undefined || text === '') return fallback;
@@ -25,15 +19,13 @@ export const HEADERS: Record<string, string> = {
 };
 
 /** Sockets of one viewer VU. Many a VU, because a VU costs k6 three times as much as a socket. */
-export const SOCKETS = number('SOCKETS', workload.SOCKETS);
+export const SOCKETS = number('SOCKETS', 50);
 /** Publisher iterations a second, an open model: a slow server does not slow the publishers down. */
-export const RATE = number('RATE', workload.RATE);
-/** What the rate rises to, where a scenario lets it. */
-export const PEAK_RATE = number('PEAK_RATE', workload.PEAK_RATE);
+export const RATE = number('RATE', 10);
 /** How long publishers run, in seconds. */
-export const DURATION_SECONDS = number('DURATION_SECONDS', workload.DURATION_SECONDS);
+export const DURATION_SECONDS = number('DURATION_SECONDS', 20);
 /** Publishers that may run at once. */
-export const PUBLISHERS = number('PUBLISHERS', workload.PUBLISHERS);
+export const PUBLISHERS = number('PUBLISHERS', 20);
 /** The bound of thresholds.ts; set it to 0 to see a run fail. */
 export const DELIVERY_P95_MS = number('DELIVERY_P95_MS', 200);
 
