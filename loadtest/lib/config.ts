@@ -20,7 +20,7 @@ export const HEADERS: Record<string, string> = {
 };
 
 /** Publishers that may run at once. */
-export const PUBLISHERS = number('PUBLISHERS', 20);
+export const PUBLISHERS = number('PUBLISHERS', 50);
 /** The bound of thresholds.ts; set it to 0 to see a run fail. */
 export const DELIVERY_P95_MS = number('DELIVERY_P95_MS', 200);
 
