@@ -11,6 +11,8 @@ RUN npm run build
 FROM rust:1.95-bookworm AS server
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+# A member of the workspace; the image does not build it.
+COPY loadtest/fanout/ loadtest/fanout/
 COPY src/ src/
 COPY migrations/ migrations/
 COPY config/ config/

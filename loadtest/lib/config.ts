@@ -1,6 +1,7 @@
 // What a run is told from outside, read once. Pass with `-e NAME=value` or in the environment.
 
-function number(name: string, fallback: number): number {
+/** A setting of this name; each scenario gives its own default. */
+export function number(name: string, fallback: number): number {
   const text = __ENV[name];
   if (text === undefined || text === '') return fallback;
   const value = Number(text);
@@ -18,17 +19,11 @@ export const HEADERS: Record<string, string> = {
   ...(__ENV.API_KEY ? { 'X-API-Key': __ENV.API_KEY } : {}),
 };
 
-/** Sockets of one viewer VU. Many a VU, because a VU costs k6 three times as much as a socket. */
-export const SOCKETS = number('SOCKETS', 50);
-/** Publisher iterations a second, an open model: a slow server does not slow the publishers down. */
-export const RATE = number('RATE', 10);
-/** How long publishers run, in seconds. */
-export const DURATION_SECONDS = number('DURATION_SECONDS', 20);
 /** Publishers that may run at once. */
-export const PUBLISHERS = number('PUBLISHERS', 20);
+export const PUBLISHERS = number('PUBLISHERS', 50);
 /** The bound of thresholds.ts; set it to 0 to see a run fail. */
 export const DELIVERY_P95_MS = number('DELIVERY_P95_MS', 200);
 
 /** Sockets get this long to open before the first publication, and to drain after the last. */
-export const LEAD_SECONDS = 4;
+export const LEAD_SECONDS = number('LEAD_SECONDS', 4);
 export const DRAIN_SECONDS = 4;

@@ -1,0 +1,19 @@
+//! Just enough of RFC 6455 for a client that measures.
+
+/// A whole frame from the server: its opcode, where its payload begins, and the payload's length.
+pub fn next(input: &[u8]) -> Option<(u8, usize, usize)> {
+    let (first, second) = (*input.first()?, *input.get(1)?);
+    let (begin, length) = match second & 0x7F {
+        126 => (4, u16::from_be_bytes(input.get(2..4)?.try_into().ok()?) as usize),
+        127 => (10, u64::from_be_bytes(input.get(2..10)?.try_into().ok()?) as usize),
+        short => (2, short as usize),
+    };
+    (input.len() >= begin + length).then_some((first & 0x0F, begin, length))
+}
+
+/// A masked control frame; the mask is zero, as nobody in between has to be misled.
+pub fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x80 | opcode, 0x80 | payload.len().min(125) as u8, 0, 0, 0, 0];
+    out.extend_from_slice(&payload[..payload.len().min(125)]);
+    out
+}
