@@ -11,8 +11,13 @@ const TURNS: usize = 40;
 fn main() -> std::io::Result<()> {
     let channel = Channel::new("price:updates").map_err(std::io::Error::other)?;
     let data = Bytes::from(format!("{{\"message_type\":\"price_update\",\"pad\":\"{}\"}}", "x".repeat(100)));
-    let spec =
-        |dialect| AudienceSpec { feed: "bench", dialect, channels: vec![channel.clone()], filter: Filter::default() };
+    let spec = |dialect: Dialect| AudienceSpec {
+        feed: "bench",
+        form: dialect.into(),
+        channels: vec![channel.clone()],
+        filter: Filter::default(),
+        pace: Default::default(),
+    };
     let specs = (0..CONNECTIONS).map(|i| spec(Dialect::ALL[i % Dialect::ALL.len()])).collect();
     let mut probe = Probe::new(specs)?;
     for turn in 0..TURNS {

@@ -19,7 +19,13 @@ fn publication(tags: &[(&str, &str)]) -> Publication {
 }
 
 fn spec(filter: Filter) -> AudienceSpec {
-    AudienceSpec { feed: "bench", dialect: Dialect::Json, channels: vec![channel()], filter }
+    AudienceSpec {
+        feed: "bench",
+        form: Dialect::Json.into(),
+        channels: vec![channel()],
+        filter,
+        pace: Default::default(),
+    }
 }
 
 fn term(field: &str, value: &str) -> Term {

@@ -15,12 +15,12 @@ use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{Figures, Outbox, Relay};
+use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
 use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
-use crate::session::Sessions;
-use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
+use crate::session::{Sessions, Snapshots};
+use crate::stream::{Broker, Channel, FeedSpec, Hub, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics};
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
 use crate::wire::Close;
@@ -53,13 +53,14 @@ impl App {
         let outbox = Outbox::new(queue);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
-        let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
+        let relay = Relay::new(db.clone(), node.clone(), outbox.clone(), metrics);
         let relaying = Tasks::new();
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
         let origins = settings.edge.allowed_origins.clone();
-        let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);
+        let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
+        let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), snapshots, metrics);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db)?;
@@ -88,6 +89,30 @@ impl App {
     }
 }
 
+/// The rows behind the feeds that have some.
+fn snapshots(
+    db: &Db,
+    node: &Node,
+    outbox: &Outbox,
+    inventory: &Inventory,
+    prices: &Prices,
+) -> anyhow::Result<Snapshots> {
+    fn source<R: Rows + 'static>(
+        feed: &FeedSpec,
+        (db, node, outbox): (&Db, &Node, &Outbox),
+        rows: R,
+    ) -> anyhow::Result<(&'static str, Arc<dyn SnapshotSource>)> {
+        let channels = feed.channels.iter().map(|name| Channel::new(name)).collect::<Result<_, _>>()?;
+        let (db, node, outbox) = (db.clone(), node.clone(), outbox.clone());
+        Ok((feed.name, Arc::new(Source { db, node, outbox, channels, rows })))
+    }
+    let parts = (db, node, outbox);
+    Ok(Snapshots::from([
+        source(&feeds::INVENTORY, parts, inventory.clone())?,
+        source(&feeds::PRICE, parts, prices.clone())?,
+    ]))
+}
+
 fn log_aborted(tasks: Vec<&'static str>) {
     for task in tasks {
         tracing::warn!(task, "a task did not end in time");
@@ -96,12 +121,13 @@ fn log_aborted(tasks: Vec<&'static str>) {
 
 async fn broker(settings: &Settings, hub: Hub) -> anyhow::Result<Arc<dyn Broker>> {
     let sink: SharedSink = Arc::new(hub);
+    let history = settings.stream.history.clone();
     Ok(match &settings.redis.url {
         Some(url) => {
-            let redis = Redis::connect(url.expose(), settings.redis.options(), sink).await;
+            let redis = Redis::connect(url.expose(), settings.redis.options(), history, sink).await;
             Arc::new(redis.context("Redis (REDIS_URL) cannot be used")?)
         }
-        None => Arc::new(Memory::new(settings.memory.clone(), sink)),
+        None => Arc::new(Memory::new(settings.memory.clone(), history, sink)),
     })
 }
 
@@ -136,9 +162,17 @@ pub async fn open_database(settings: &Settings, registry: &mut Registry) -> anyh
 
 fn probes(settings: &Settings, node: &Node, db: &Db) -> anyhow::Result<Vec<Probe>> {
     let (broker, db) = (node.broker().clone(), db.clone());
+    let stale_after = Duration::from_millis(settings.redis.stale_after_ms);
     let mut probes = vec![Probe::mandatory("broker", move || {
         let broker = broker.clone();
-        async move { broker.ping().await.map(|()| broker.name().to_owned()).map_err(|error| error.to_string()) }
+        async move {
+            // A connection that answers is not enough: what is published must come back too.
+            let silent = broker.silent_for();
+            if silent > stale_after {
+                return Err(format!("{}: nothing has come back for {} ms", broker.name(), silent.as_millis()));
+            }
+            broker.ping().await.map(|()| broker.name().to_owned()).map_err(|error| error.to_string())
+        }
     })];
     probes.push(Probe::mandatory("database", move || {
         let db = db.clone();

@@ -96,6 +96,9 @@ pub struct Redis {
     pub queue_messages: usize,
     pub command_timeout_ms: u64,
     pub connect_timeout_ms: u64,
+    pub canary_interval_ms: u64,
+    pub stale_after_ms: u64,
+    pub idle_epoch_s: u64,
 }
 
 impl Redis {
@@ -104,6 +107,9 @@ impl Redis {
             queue_messages: self.queue_messages,
             command_timeout_ms: self.command_timeout_ms,
             connect_timeout_ms: self.connect_timeout_ms,
+            canary_interval_ms: self.canary_interval_ms,
+            stale_after_ms: self.stale_after_ms,
+            idle_epoch_s: self.idle_epoch_s,
         }
     }
 }

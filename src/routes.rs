@@ -71,9 +71,12 @@ fn operators(parts: &Parts) -> Router<Parts> {
     let figures = Router::new()
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
+        .route("/api/v1/ledger", get(admin::fate::ledger))
+        .route("/api/v1/explain", get(admin::fate::explain))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
     Router::new()
         .route("/health", get(admin::routes::health))
+        .route("/health/ready", get(admin::routes::ready))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
 }

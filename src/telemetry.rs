@@ -23,6 +23,10 @@ pub mod name {
     pub const PUBLICATIONS_INVALID: &str = "publications_invalid";
     pub const DELIVERIES: &str = "deliveries";
     pub const DELIVERIES_FILTERED: &str = "deliveries_filtered";
+    pub const DELIVERIES_CONFLATED: &str = "deliveries_conflated";
+    pub const LEDGER: &str = "ledger_publications";
+    pub const LEDGER_PENDING: &str = "ledger_pending";
+    pub const RECOVERED: &str = "publications_recovered";
     pub const DELIVERIES_DROPPED: &str = "deliveries_dropped";
     pub const BYTES_OUT: &str = "websocket_sent_bytes";
     pub const WRITES: &str = "websocket_writes";

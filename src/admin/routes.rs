@@ -1,6 +1,7 @@
 //! The operators' endpoints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{Admin, ServiceHealth, VERSION, metrics};
 use crate::http::{FieldError, Json, Problem};
-use crate::stream::{Channel, PublishError};
+use crate::stream::{Channel, Outgoing, PublishError};
 
 #[derive(Serialize)]
 pub struct Liveness {
@@ -46,10 +47,19 @@ pub async fn health_detailed(State(admin): State<Admin>) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(detailed)).into_response()
 }
 
+/// `GET /health/ready`: whether this server can work now; 503 when not. For load balancers.
+pub async fn ready(State(admin): State<Admin>) -> Response {
+    let report = admin.check().await;
+    let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = Json(serde_json::json!({ "status": report.status() }));
+    (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
 /// `GET /metrics`: everything that is counted, as OpenMetrics text.
 pub async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
+    let ledger = admin.inner.node.hub().ledger().await;
     // Off the async threads: counting thousands of open descriptors takes milliseconds.
-    let encoded = tokio::task::spawn_blocking(move || metrics::text(&admin.inner.registry)).await;
+    let encoded = tokio::task::spawn_blocking(move || metrics::text(&admin.inner.registry, &ledger)).await;
     let text = encoded.map_err(Problem::internal)?.map_err(Problem::internal)?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
@@ -69,7 +79,12 @@ pub struct PublishBody {
     /// Names and values for filters whose value does not stand in the data.
     #[serde(default)]
     tags: BTreeMap<String, String>,
+    /// The publisher's own name for this message: published once, however often it is sent.
+    idempotency_key: Option<String>,
 }
+
+/// The longest `idempotency_key`.
+const MOST_KEY_BYTES: usize = 255;
 
 #[derive(Serialize)]
 pub struct Published {
@@ -88,8 +103,14 @@ pub async fn publish(State(admin): State<Admin>, Json(body): Json<PublishBody>) 
         .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;
     let data = Bytes::from(String::from(Box::<str>::from(body.data)));
     let tags = body.tags.into_iter().collect();
-    match admin.inner.node.publish(&channel, data, tags).await {
-        Ok(position) => Ok(Json(Published { result: PublishedAt { offset: position.offset, epoch: position.epoch } })),
+    let key: Option<Arc<str>> = body.idempotency_key.map(Into::into);
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MOST_KEY_BYTES) {
+        return Err(Problem::invalid(vec![FieldError::new("idempotency_key", "has 1 to 255 bytes")]));
+    }
+    match admin.inner.node.publish_message(&channel, Outgoing { data, tags, key }).await {
+        Ok(position) => {
+            Ok(Json(Published { result: PublishedAt { offset: position.offset, epoch: position.epoch.to_string() } }))
+        }
         Err(PublishError::NotJson(reason)) => Err(Problem::invalid(vec![FieldError::new("data", reason)])),
         Err(error @ PublishError::Unavailable(_)) => {
             tracing::warn!(%error, %channel, "raw publish failed");

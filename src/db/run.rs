@@ -149,6 +149,21 @@ impl Db {
     }
 }
 
+impl Db {
+    /// Begins a transaction that only reads, all of it at the moment of its first statement. It keeps no writer waiting.
+    pub async fn begin_read(&self) -> Result<Tx, DbError> {
+        Ok(Tx {
+            open: match &self.engine {
+                Engine::Sqlite { readers, .. } => Open::Sqlite(readers.begin().await?),
+                Engine::Postgres(pool) => {
+                    Open::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                }
+            },
+            metrics: self.metrics.clone(),
+        })
+    }
+}
+
 /// A transaction of one engine.
 pub(super) enum Open {
     Sqlite(Transaction<'static, Sqlite>),

@@ -1,6 +1,6 @@
 //! The five live feeds: their channels and filters.
 
-use crate::stream::{FeedSpec, FilterParam};
+use crate::stream::{FeedSpec, FilterParam, FoldRule};
 
 pub const SYSTEM_NOTIFICATIONS: &str = "system:notifications";
 pub const INVENTORY_UPDATES: &str = "inventory:updates";
@@ -15,15 +15,24 @@ const SKU: FilterParam = FilterParam { name: "sku", fields: &["sku"], upper_case
 const CATEGORY: FilterParam = FilterParam { name: "category", fields: &["category"], upper_case: false };
 
 /// `/ws`
-pub static NOTICES: FeedSpec = FeedSpec { name: "general", channels: &[SYSTEM_NOTIFICATIONS], filters: &[] };
+pub static NOTICES: FeedSpec =
+    FeedSpec { name: "general", channels: &[SYSTEM_NOTIFICATIONS], filters: &[], folds: &[] };
 
 /// `/ws/inventory`
-pub static INVENTORY: FeedSpec =
-    FeedSpec { name: "inventory", channels: &[INVENTORY_UPDATES, STOCK_ALERTS], filters: &[SKU, CATEGORY] };
+pub static INVENTORY: FeedSpec = FeedSpec {
+    name: "inventory",
+    channels: &[INVENTORY_UPDATES, STOCK_ALERTS],
+    filters: &[SKU, CATEGORY],
+    folds: &[FoldRule { channel: INVENTORY_UPDATES, key: &["sku"], values: &["stock_quantity", "available_quantity"] }],
+};
 
 /// `/ws/price`
-pub static PRICE: FeedSpec =
-    FeedSpec { name: "price", channels: &[PRICE_UPDATES, PRICE_ALERTS], filters: &[SKU, CATEGORY] };
+pub static PRICE: FeedSpec = FeedSpec {
+    name: "price",
+    channels: &[PRICE_UPDATES, PRICE_ALERTS],
+    filters: &[SKU, CATEGORY],
+    folds: &[FoldRule { channel: PRICE_UPDATES, key: &["sku", "currency"], values: &["new_price"] }],
+};
 
 /// `/ws/progress`
 pub static PROGRESS: FeedSpec = FeedSpec {
@@ -33,6 +42,7 @@ pub static PROGRESS: FeedSpec = FeedSpec {
         FilterParam { name: "student", fields: &["userId", "emailAddress"], upper_case: false },
         FilterParam { name: "notebook", fields: &["notebookPath"], upper_case: false },
     ],
+    folds: &[FoldRule { channel: PROGRESS_EVENTS, key: &["userId", "cellId"], values: &["executionDurationMs"] }],
 };
 
 /// `/ws/match`
@@ -43,6 +53,7 @@ pub static MATCHING: FeedSpec = FeedSpec {
         FilterParam { name: "batch_id", fields: &["batch_id"], upper_case: false },
         FilterParam { name: "user_id", fields: &["user_id"], upper_case: false },
     ],
+    folds: &[FoldRule { channel: BATCH_PROGRESS, key: &["batch_id", "state"], values: &["processed", "failed"] }],
 };
 
 /// Every feed by the path of its WebSocket.

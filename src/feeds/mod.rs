@@ -10,9 +10,11 @@ pub mod inventory;
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;
+mod snapshot; // the rows behind a feed, as of a position
 mod text; // checks of input fields
 
 pub use alert::TOPIC as ALERT_TOPIC;
 pub use catalog::*;
 pub use figures::Figures;
 pub use outbox::{Outbox, Relay};
+pub use snapshot::{Rows, Source};

@@ -1,9 +1,11 @@
 //! Rows and their publications are one: a publication is staged in the transaction that writes the row, and the relay
 //! publishes it after the commit. A crash between the two loses nothing.
 //!
-//! At least once: a relay that dies between publishing and deleting publishes again. Order: by id, and a writer holds
-//! its row until it commits, so what is said of one row comes in the order in which it became true.
+//! Once: a relay that dies between publishing and deleting tries again under the same key, which the broker knows.
+//! Order: by id, and a writer holds its row until it commits, so what is said of one row comes in the order in which it
+//! became true.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +14,13 @@ use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
-use crate::stream::{Channel, Node, PublishError, Tags};
+use crate::stream::{Channel, Node, Outgoing, PublishError, Tags};
 use crate::telemetry::{Registry, name};
 
 /// Publications of one turn of the relay.
@@ -34,11 +36,13 @@ pub struct Outbox {
     committed: Arc<Notify>,
     /// Its workers are woken too: the transaction may have queued an alert.
     queue: Queue,
+    /// Held while this process's relay publishes, and while a snapshot is begun between two of its turns.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Outbox {
     pub fn new(queue: Queue) -> Self {
-        Self { committed: Arc::default(), queue }
+        Self { committed: Arc::default(), queue, turn: Arc::default() }
     }
 
     /// Writes one publication into the caller's transaction; it goes out after the commit, or never.
@@ -65,6 +69,70 @@ impl Outbox {
     }
 }
 
+/// Between two turns of all relays: what has left the outbox has been published, what is in it has not.
+pub(super) struct Pause<'a> {
+    _turn: MutexGuard<'a, ()>,
+    lock: Option<Tx>,
+}
+
+impl Pause<'_> {
+    pub async fn end(self) -> Result<(), DbError> {
+        match self.lock {
+            Some(lock) => lock.commit().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Outbox {
+    pub(super) async fn pause(&self, db: &Db) -> Result<Pause<'_>, DbError> {
+        let turn = self.turn.lock().await;
+        // PostgreSQL: one relay at a time among all nodes. SQLite: this is the only process that writes.
+        let lock = match db.engine() {
+            "postgres" => {
+                let mut tx = db.begin().await?;
+                tx.execute("SELECT pg_advisory_xact_lock($1)", args![RELAY_LOCK]).await?;
+                Some(tx)
+            }
+            _ => None,
+        };
+        Ok(Pause { _turn: turn, lock })
+    }
+
+    /// What waits to be published on some channels, as `tx` sees it: ids, and the keys they will be published with.
+    pub(super) async fn waiting(
+        &self,
+        tx: &mut Tx,
+        channels: &[Channel],
+    ) -> Result<(Vec<i64>, HashSet<Arc<str>>), DbError> {
+        let waiting: Vec<Waiting> = tx.fetch_all("SELECT id, channel, created_at FROM outbox", args![]).await?;
+        let of = waiting.into_iter().filter(|row| channels.iter().any(|channel| channel.as_str() == row.channel));
+        Ok(of.map(|row| (row.id, key(row.id, row.created_at))).unzip())
+    }
+
+    /// How many of these still wait.
+    pub(super) async fn still_waiting(&self, db: &Db, ids: &[i64]) -> Result<i64, DbError> {
+        let sql = db.by_engine(
+            "SELECT count(*) AS count FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
+            "SELECT count(*) AS count FROM outbox WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1))",
+        );
+        let count: Count = db.fetch_one(sql, args![serde_json::Value::from(ids)]).await?;
+        Ok(count.count)
+    }
+}
+
+/// What a row is published under: a relay that dies behind a publish does not publish again.
+fn key(id: i64, created_at: DateTime<Utc>) -> Arc<str> {
+    format!("outbox-{}-{id}", created_at.timestamp_micros()).into()
+}
+
+#[derive(sqlx::FromRow)]
+struct Waiting {
+    id: i64,
+    channel: String,
+    created_at: DateTime<Utc>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     #[error(transparent)]
@@ -89,6 +157,7 @@ struct Staged {
     channel: String,
     data: String,
     tags: String,
+    created_at: DateTime<Utc>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -142,16 +211,8 @@ impl Relay {
 
     /// Publishes up to a batch and deletes what went out; answers how many rows it handled.
     async fn turn(&self) -> anyhow::Result<usize> {
-        // PostgreSQL: one relay at a time among all nodes. SQLite: this is the only process that writes.
-        let lock = match self.db.engine() {
-            "postgres" => {
-                let mut tx = self.db.begin().await?;
-                tx.execute("SELECT pg_advisory_xact_lock($1)", args![RELAY_LOCK]).await?;
-                Some(tx)
-            }
-            _ => None,
-        };
-        let sql = "SELECT id, channel, data, tags FROM outbox ORDER BY id LIMIT $1";
+        let pause = self.outbox.pause(&self.db).await?;
+        let sql = "SELECT id, channel, data, tags, created_at FROM outbox ORDER BY id LIMIT $1";
         let staged: Vec<Staged> = self.db.fetch_all(sql, args![BATCH]).await?;
         if staged.len() < BATCH as usize {
             self.pending.set(staged.len() as i64);
@@ -177,16 +238,15 @@ impl Relay {
         }
         let count = done.len();
         self.delete(done).await?;
-        if let Some(lock) = lock {
-            lock.commit().await?;
-        }
+        pause.end().await?;
         failure.map_or(Ok(count), Err)
     }
 
     async fn publish(&self, row: &Staged) -> Result<(), PublishError> {
         let channel = Channel::new(&row.channel).map_err(|error| PublishError::NotJson(error.to_string()))?;
         let tags: Tags = serde_json::from_str(&row.tags).map_err(|error| PublishError::NotJson(error.to_string()))?;
-        self.node.publish(&channel, Bytes::from(row.data.clone()), tags).await.map(|_| ())
+        let message = Outgoing { data: Bytes::from(row.data.clone()), tags, key: Some(key(row.id, row.created_at)) };
+        self.node.publish_message(&channel, message).await.map(|_| ())
     }
 
     /// Deletes exactly the rows that went out: a lower id may have been committed meanwhile.

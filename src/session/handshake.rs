@@ -4,26 +4,50 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use base64::Engine;
 
 use crate::http::Problem;
-use crate::stream::{AudienceSpec, Channel, FeedSpec, Filter, Term};
-use crate::wire::Dialect;
+use crate::stream::{AudienceSpec, Channel, FeedSpec, Filter, Pace, Position, Term, WhenFull};
+use crate::wire::{Dialect, Form};
 
 /// Everything the query of a stream's URL may say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
     pub dialect: Option<Dialect>,
     pub filter: Filter,
+    /// `?since=`: what the client has seen. `None`: it does not resume.
+    pub since: Option<Vec<Position>>,
+    pub snapshot: bool,
+    /// `?positions=true`, and whatever has no use without them.
+    pub positioned: bool,
+    /// `?max_hz=`: 0 when every message is wanted.
+    pub interval_ms: u32,
 }
+
+/// What every feed knows beside its filters.
+const COMMON: [&str; 6] = ["format", "max_hz", "positions", "since", "snapshot", "token"];
+/// The most positions that a client may name: each of a feed's channels has two numberings.
+const MOST_POSITIONS: usize = 64;
 
 impl Wishes {
     /// Refuses what the feed does not know: a misspelled filter would otherwise be a silent flood.
     pub fn parse(feed: &FeedSpec, query: &str) -> Result<Self, Problem> {
-        let (mut dialect, mut terms) = (None, Vec::<Term>::new());
+        let (mut wishes, mut terms) = (Self::default(), Vec::<Term>::new());
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (&*name, feed.filters.iter().find(|param| param.name == name)) {
                 ("format", _) => {
                     let known = Dialect::from_format(&value);
-                    dialect = Some(known.ok_or_else(|| unknown("format", "is json or msgpack"))?);
+                    wishes.dialect = Some(known.ok_or_else(|| unknown("format", "is json or msgpack"))?);
                 }
+                ("since", _) => {
+                    let since = wishes.since.get_or_insert_default();
+                    for text in value.split(',').filter(|text| !text.is_empty()) {
+                        since.push(Position::parse(text).map_err(|error| unknown("since", &error.to_string()))?);
+                    }
+                    if since.len() > MOST_POSITIONS {
+                        return Err(unknown("since", "names too many positions"));
+                    }
+                }
+                ("snapshot", _) => wishes.snapshot = truth("snapshot", &value)?,
+                ("positions", _) => wishes.positioned = truth("positions", &value)?,
+                ("max_hz", _) => wishes.interval_ms = interval(feed, &value)?,
                 // Read by `http::guard`.
                 ("token", _) => {}
                 (_, Some(param)) => {
@@ -41,12 +65,29 @@ impl Wishes {
                 }
                 (name, None) => {
                     let names: Vec<&str> = feed.filters.iter().map(|param| param.name).collect();
-                    let known = names.iter().chain(&["format", "token"]).copied().collect::<Vec<_>>().join(", ");
+                    let known = names.iter().chain(&COMMON).copied().collect::<Vec<_>>().join(", ");
                     return Err(unknown(name, &format!("is not a parameter of this feed; it has {known}")));
                 }
             }
         }
-        Ok(Self { dialect, filter: Filter::new(terms) })
+        wishes.positioned |= wishes.since.is_some() || wishes.snapshot || wishes.interval_ms > 0;
+        wishes.filter = Filter::new(terms);
+        Ok(wishes)
+    }
+}
+
+fn truth(name: &str, value: &str) -> Result<bool, Problem> {
+    value.parse().map_err(|_| unknown(name, "is true or false"))
+}
+
+/// The time between two messages of one key.
+fn interval(feed: &FeedSpec, value: &str) -> Result<u32, Problem> {
+    if feed.folds.is_empty() {
+        return Err(unknown("max_hz", "is not a parameter of this feed: none of its messages may become fewer"));
+    }
+    match value.parse::<f64>() {
+        Ok(hz) if (0.01..=1000.0).contains(&hz) => Ok((1000.0 / hz).ceil() as u32),
+        _ => Err(unknown("max_hz", "is a number from 0.01 to 1000")),
     }
 }
 
@@ -55,9 +96,20 @@ fn unknown(field: &str, message: &str) -> Problem {
 }
 
 /// The subscription that a client of `feed` gets.
-pub(super) fn audience_spec(feed: &'static FeedSpec, dialect: Dialect, filter: Filter) -> AudienceSpec {
+pub(super) fn audience_spec(
+    feed: &'static FeedSpec,
+    dialect: Dialect,
+    wishes: &Wishes,
+    when_full: WhenFull,
+) -> AudienceSpec {
     let channels = feed.channels.iter().filter_map(|name| Channel::new(name).ok()).collect();
-    AudienceSpec { feed: feed.name, dialect, channels, filter }
+    AudienceSpec {
+        feed: feed.name,
+        form: Form { dialect, positioned: wishes.positioned },
+        channels,
+        filter: wishes.filter.clone(),
+        pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
+    }
 }
 
 /// Checks the handshake of RFC 6455 §4.2.1; answers its key.
@@ -99,7 +151,7 @@ pub(super) fn subprotocol(headers: &HeaderMap) -> Option<Dialect> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::FilterParam;
+    use crate::stream::{FilterParam, FoldRule};
 
     static FEED: FeedSpec = FeedSpec {
         name: "test",
@@ -108,6 +160,7 @@ mod tests {
             FilterParam { name: "sku", fields: &["sku"], upper_case: true },
             FilterParam { name: "who", fields: &["userId", "mail"], upper_case: false },
         ],
+        folds: &[FoldRule { channel: "a:b", key: &["sku"], values: &[] }],
     };
 
     fn term(fields: &[&str], values: &[&str]) -> Term {
@@ -121,7 +174,22 @@ mod tests {
         assert_eq!(wishes.dialect, Some(Dialect::MessagePack));
         let terms = vec![term(&["userId", "mail"], &["x"]), term(&["sku"], &["A-1", "B-2", "C-3"])];
         assert_eq!(wishes.filter, Filter::new(terms));
-        for (query, field) in [("format=xml", "format"), ("skuu=A", "skuu"), ("sku=,", "sku")] {
+        assert!(!wishes.positioned);
+        let wishes = Wishes::parse(&FEED, "since=abc:7,~def:1&snapshot=true&max_hz=2").unwrap();
+        let seen: Vec<String> = wishes.since.unwrap().iter().map(Position::to_string).collect();
+        assert_eq!((seen, wishes.interval_ms), (vec!["abc:7".to_owned(), "~def:1".to_owned()], 500));
+        assert!(wishes.snapshot && wishes.positioned);
+        for (query, field) in [
+            ("format=xml", "format"),
+            ("skuu=A", "skuu"),
+            ("sku=,", "sku"),
+            ("since=7", "since"),
+            ("since=a%20b:7", "since"),
+            ("snapshot=1", "snapshot"),
+            ("positions=", "positions"),
+            ("max_hz=0", "max_hz"),
+            ("max_hz=fast", "max_hz"),
+        ] {
             let problem = format!("{:?}", Wishes::parse(&FEED, query).unwrap_err());
             assert!(problem.contains(&format!("field: \"{field}\"")), "{problem}");
         }

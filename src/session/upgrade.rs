@@ -3,14 +3,15 @@
 //! The place in the hub is taken before the handshake is answered: once a client knows that it is connected, nothing
 //! published passes it by.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -19,15 +20,18 @@ use prometheus_client::metrics::family::Family;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::begin::begin;
 use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
 use super::limits::{Full, LimitOptions, Limits};
 use super::plain::Plain;
 use crate::auth::{Gate, Permission};
 use crate::http::{Origins, Problem, guard};
-use crate::stream::{FeedSpec, Node, Ticket};
+use crate::stream::{FeedSpec, Node, SnapshotSource, Ticket};
 use crate::telemetry::{Registry, name};
 use crate::wire::Dialect;
 
+/// What the client is called in `explain`.
+const CLIENT: HeaderName = HeaderName::from_static("x-client-id");
 /// How long the answer to a handshake may take to be written.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,14 +44,33 @@ struct Inner {
     gate: Gate,
     origins: Origins,
     limits: Arc<Limits>,
+    snapshots: Snapshots,
     rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
 }
 
+/// The rows behind the feeds that have some, by the feed's name.
+pub type Snapshots = HashMap<&'static str, Arc<dyn SnapshotSource>>;
+
 impl Sessions {
-    pub fn new(node: Node, gate: Gate, origins: Origins, options: LimitOptions, registry: &mut Registry) -> Self {
+    pub fn new(
+        node: Node,
+        gate: Gate,
+        origins: Origins,
+        options: LimitOptions,
+        snapshots: Snapshots,
+        registry: &mut Registry,
+    ) -> Self {
         let rejected = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
         registry.register(name::UPGRADES_REJECTED, "WebSocket handshakes refused, by reason", rejected.clone());
-        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), rejected }))
+        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), snapshots, rejected }))
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    pub(super) fn snapshot_of(&self, feed: &FeedSpec) -> Option<&dyn SnapshotSource> {
+        self.0.snapshots.get(feed.name).map(Arc::as_ref)
     }
 
     fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
@@ -58,7 +81,10 @@ impl Sessions {
 
 /// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
 pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
+    let started = Instant::now();
     let (ticket, dialect, accept) = admit(feed, &sessions, &request).await?;
+    sessions.0.node.hub().note_handshake(started.elapsed());
+    let client = HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?;
     let upgraded = request.extensions.remove::<OnUpgrade>();
     let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
     tokio::spawn(async move {
@@ -80,6 +106,7 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(CLIENT, client);
     if let Some(dialect) = dialect {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
     }
@@ -121,12 +148,19 @@ async fn admit(
     })?;
     let offered = subprotocol(headers);
     let dialect = offered.or(wishes.dialect).unwrap_or(Dialect::Json);
-    let audience = sessions.0.node.audience(audience_spec(feed, dialect, wishes.filter)).await;
+    if wishes.snapshot && sessions.snapshot_of(feed).is_none() {
+        let problem = Problem::bad_request("this feed has no rows, and so no snapshot");
+        return Err(sessions.reject("parameter", problem.with_field("snapshot", "is not offered by this feed")));
+    }
+    let when_full = sessions.0.node.hub().options().when_full.get(feed.name).copied().unwrap_or_default();
+    let audience = sessions.0.node.audience(audience_spec(feed, dialect, &wishes, when_full)).await;
     let audience = audience.map_err(|error| {
         tracing::warn!(%error, feed = feed.name, "a feed could not be subscribed");
         sessions.reject("broker", Problem::unavailable("the broker is unavailable; try again", 5))
     })?;
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
-    let ticket = sessions.0.node.connect(audience, Box::new(Plain { dialect, _held: held })).await;
+    let peer = Box::new(Plain { dialect, _held: held });
+    let ticket = begin(feed, sessions, audience, &wishes, peer).await;
+    let ticket = ticket.map_err(|problem| sessions.reject("snapshot", problem))?;
     Ok((ticket, offered, accept))
 }

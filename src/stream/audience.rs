@@ -1,38 +1,61 @@
 //! An audience: the connections that are to get exactly the same bytes. Filters run once an audience, not once a client.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
-use super::{Channel, Filter};
-use crate::wire::Dialect;
+use super::line::Line;
+use super::outbox::Marks;
+use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, WhenFull};
+use crate::wire::Form;
 
 /// What makes two subscribers equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AudienceSpec {
     /// The label in metrics.
     pub feed: &'static str,
-    pub dialect: Dialect,
+    pub form: Form,
     pub channels: Vec<Channel>,
     pub filter: Filter,
+    pub pace: Pace,
+}
+
+/// How messages may become fewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pace {
+    pub when_full: WhenFull,
+    /// Messages of one key in this time become one. 0: every message is sent.
+    pub interval_ms: u32,
+    pub folds: &'static [FoldRule],
 }
 
 /// One spec, shared by all its connections. While it lives, its channels are subscribed at the broker.
 pub struct Audience {
     pub(super) id: u64,
-    pub(super) spec: AudienceSpec,
+    pub(super) spec: Arc<AudienceSpec>,
     pub(super) watches: Vec<Watch>,
+    /// The last marks that were given out: connections that begin at the same place share them.
+    marks: SyncMutex<Marks>,
 }
 
 impl Audience {
     pub(super) fn new(spec: AudienceSpec, watches: Vec<Watch>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), spec, watches }
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, spec: Arc::new(spec), watches, marks: SyncMutex::new(Arc::new([])) }
     }
 
     pub fn spec(&self) -> &AudienceSpec {
         &self.spec
+    }
+
+    pub(super) fn share_marks(&self, marks: Vec<Mark>) -> Marks {
+        let mut last = self.marks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if **last != *marks {
+            *last = marks.into();
+        }
+        last.clone()
     }
 }
 
@@ -46,18 +69,21 @@ pub(super) struct ActiveChannel {
     /// Audiences that hold this channel.
     watchers: AtomicUsize,
     /// Whether the broker has confirmed the subscription; held across the broker call, so that nobody asks twice.
-    pub subscribed: tokio::sync::Mutex<bool>,
+    pub subscribed: Mutex<bool>,
+    /// Held while a publication is handed to the shards, and while a connection takes its place between two of them.
+    pub line: Mutex<Line>,
 }
 
 impl ActiveChannel {
-    pub fn new(channel: Channel, shards: usize) -> Self {
+    pub fn new(channel: Channel, shards: usize, history: HistoryOptions) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             channel,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             on_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             watchers: AtomicUsize::new(0),
-            subscribed: tokio::sync::Mutex::new(false),
+            subscribed: Mutex::new(false),
+            line: Mutex::new(Line::new(history)),
         }
     }
 

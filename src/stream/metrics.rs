@@ -39,6 +39,8 @@ pub struct StreamMetrics {
     pub publications_invalid: Counter,
     pub delivered: Counter,
     pub filtered: Counter,
+    pub conflated: Counter,
+    pub recovered: Counter,
     pub dropped: Family<ReasonLabel, Counter>,
     pub bytes_out: Counter,
     pub writes: Counter,
@@ -68,6 +70,8 @@ impl Default for StreamMetrics {
             publications_invalid: Counter::default(),
             delivered: Counter::default(),
             filtered: Counter::default(),
+            conflated: Counter::default(),
+            recovered: Counter::default(),
             dropped: Family::default(),
             bytes_out: Counter::default(),
             writes: Counter::default(),
@@ -99,6 +103,10 @@ impl StreamMetrics {
         registry.register(name::DELIVERIES, "Publications handed to the kernel for a client", all.delivered.clone());
         let help = "Publications that a client's filter held back";
         registry.register(name::DELIVERIES_FILTERED, help, all.filtered.clone());
+        let help = "Publications for a client that a later one of the same key stands for";
+        registry.register(name::DELIVERIES_CONFLATED, help, all.conflated.clone());
+        let help = "Publications that were offered to clients who came back";
+        registry.register(name::RECOVERED, help, all.recovered.clone());
         let help = "Publications for a client that were given up, by reason";
         registry.register(name::DELIVERIES_DROPPED, help, all.dropped.clone());
         registry.register(name::BYTES_OUT, "Bytes handed to the kernel for clients", all.bytes_out.clone());

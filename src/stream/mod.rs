@@ -3,20 +3,36 @@
 mod audience; // who is to get the same bytes
 mod broker; // where order is decided: in memory or on Redis
 mod channel;
+mod explain; // what became of one message for one client
 mod feed;
 mod filter;
+mod fold; // several messages of one key as one
+mod history; // what a channel said lately
 mod hub; // routes publications to the shards that own the sockets
+mod join; // a client's place: between two publications, behind what it missed
+mod ledger; // what became of every publication
+mod line; // one channel as this node has delivered it
 mod metrics;
 mod node; // the one way into the stream
 mod outbox; // what a socket could not take at once
+mod position;
 mod publication;
+mod snapshot; // the state behind a feed
 
-pub use audience::{Audience, AudienceSpec};
-pub use broker::{Broker, BrokerError, Gap, Memory, MemoryOptions, Redis, RedisOptions, SharedSink, Sink};
+pub use audience::{Audience, AudienceSpec, Pace};
+pub use broker::{
+    Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink,
+};
 pub use channel::{Channel, ChannelError};
-pub use feed::{FeedSpec, FilterParam};
+pub use explain::Fate;
+pub use feed::{FeedSpec, FilterParam, FoldRule, WhenFull};
 pub use filter::{Filter, Term};
+pub use history::HistoryOptions;
 pub use hub::{Hub, HubOptions, Peer, Probe, Ticket};
+pub use join::{Joining, Missed, OnGap};
+pub use ledger::Account;
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
-pub use publication::{Kind, Position, Publication, Tags};
+pub use position::{Mark, NotAPosition, Position, resume_token};
+pub use publication::{Kind, Publication, Tags};
+pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};

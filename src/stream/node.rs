@@ -8,12 +8,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::audience::Watch;
-use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Peer, Position, Tags, Ticket};
+use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Outgoing, Position, Tags};
 use crate::tasks::Tasks;
 use crate::wire::is_json;
-
-/// How long a channel that nobody listens to stays subscribed: a page that reloads does not cost two subscriptions.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// Cloning shares the node.
 #[derive(Clone)]
@@ -42,11 +39,12 @@ impl Node {
     pub fn start(hub: Hub, broker: Arc<dyn Broker>, tasks: &Tasks) -> Self {
         let node = Self(Arc::new(Inner { hub, broker, audiences: Mutex::default(), idle: Arc::default() }));
         let (this, stop) = (node.clone(), tasks.stop());
+        let linger = Duration::from_millis(node.0.hub.options().linger_ms);
         tasks.spawn("unsubscribe idle channels", async move {
             loop {
                 let tidy = async {
                     this.0.idle.notified().await;
-                    tokio::time::sleep(LINGER).await;
+                    tokio::time::sleep(linger).await;
                     this.unsubscribe_idle().await;
                 };
                 tokio::select! {
@@ -61,8 +59,13 @@ impl Node {
     /// Publishes through the broker. `Ok` means that the broker has accepted it and gave it a position.
     /// `tags` serve filters whose value does not stand in the data itself.
     pub async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, PublishError> {
-        is_json(&data).map_err(|error| PublishError::NotJson(error.to_string()))?;
-        let published = self.0.broker.publish(channel, data, tags).await;
+        self.publish_message(channel, Outgoing { data, tags, key: None }).await
+    }
+
+    /// The same; a message with a key is published once, however often it is tried while the channel's history has it.
+    pub async fn publish_message(&self, channel: &Channel, message: Outgoing) -> Result<Position, PublishError> {
+        is_json(&message.data).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        let published = self.0.broker.publish(channel, message).await;
         published.map_err(|error| PublishError::Unavailable(error.to_string()))
     }
 
@@ -99,11 +102,6 @@ impl Node {
         Ok(audience)
     }
 
-    /// Takes a place in the hub; see [`Hub::connect`].
-    pub async fn connect(&self, audience: Arc<Audience>, peer: Box<dyn Peer>) -> Ticket {
-        self.0.hub.connect(audience, peer).await
-    }
-
     pub fn hub(&self) -> &Hub {
         &self.0.hub
     }
@@ -124,7 +122,10 @@ impl Node {
             let mut subscribed = active.subscribed.lock().await;
             if *subscribed && !active.watched() {
                 match self.0.broker.unsubscribe(&active.channel).await {
-                    Ok(()) => *subscribed = false,
+                    Ok(()) => {
+                        *subscribed = false;
+                        active.line.lock().await.end();
+                    }
                     Err(error) => tracing::warn!(%error, channel = %active.channel, "could not unsubscribe"),
                 }
             }

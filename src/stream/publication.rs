@@ -1,21 +1,12 @@
 //! What is published: data, where it stands in its channel, and the tags that filters look at.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Channel, StreamMetrics};
-use crate::wire::{Dialect, top_level_fields};
-
-/// Where a publication stands: its number in the channel, and the epoch within which numbers can be compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Starts at 1 and grows by 1 per publication of the channel.
-    pub offset: u64,
-    /// Changes when the channel's numbering had to start anew.
-    pub epoch: String,
-}
+use super::{Channel, Mark, Position, StreamMetrics};
+use crate::wire::{Form, top_level_fields, with_field};
 
 /// Names and values that a subscriber can filter by, such as `("category", "Electronics")`.
 pub type Tags = Vec<(String, String)>;
@@ -28,7 +19,7 @@ pub enum Kind {
     Notice,
 }
 
-/// One message of one channel, as the broker hands it to the hub. Encoded once a dialect, however many receive it.
+/// One message of one channel, as the broker hands it to the hub. Encoded once a form, however many receive it.
 pub struct Publication {
     pub channel: Channel,
     pub kind: Kind,
@@ -36,11 +27,15 @@ pub struct Publication {
     pub data: Bytes,
     /// Values for filters that do not stand in the data.
     pub tags: Tags,
-    /// Known when the publisher was a Fanfare node.
+    /// Of data always; notices have none.
     pub position: Option<Position>,
+    /// What the publisher calls it, so that the same one is not published twice.
+    pub key: Option<Arc<str>>,
+    /// Of a gap: where the channel goes on.
+    pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
-    frames: [OnceLock<Bytes>; Dialect::ALL.len()],
+    frames: [OnceLock<Bytes>; Form::COUNT],
     fields: OnceLock<Vec<(String, String)>>,
 }
 
@@ -52,18 +47,56 @@ impl Publication {
             data,
             tags,
             position,
+            key: None,
+            restart: None,
             accepted_at: Instant::now(),
             frames: Default::default(),
             fields: OnceLock::new(),
         }
     }
 
-    /// The ready frame of this publication in a dialect; made at the first call, shared by all others.
-    pub fn frame(&self, dialect: Dialect, metrics: &StreamMetrics) -> &Bytes {
-        self.frames[dialect as usize].get_or_init(|| {
-            metrics.encoded(dialect);
-            dialect.encode(&self.data)
+    pub fn with_key(mut self, key: Option<Arc<str>>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The server's own word about a channel.
+    pub fn notice(channel: Channel, message: &serde_json::Value) -> Self {
+        Self::new(channel, Kind::Notice, Bytes::from(message.to_string()), Tags::new(), None)
+    }
+
+    /// Tells that messages may be missing, and from where on everything arrives again.
+    pub fn gap(channel: Channel, reason: &str, mark: &Mark) -> Self {
+        let message = serde_json::json!({
+            "message_type": "gap", "channel": channel.as_str(), "reason": reason, "since": mark.shared,
+        });
+        Self { restart: Some(mark.clone()), ..Self::notice(channel, &message) }
+    }
+
+    /// The ready frame of this publication in a form; made at the first call, shared by all others.
+    pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
+        self.frames[form.index()].get_or_init(|| {
+            metrics.encoded(form.dialect);
+            match (&self.position, form.positioned) {
+                (Some(position), true) => {
+                    let position = position_json(&self.channel, position);
+                    form.dialect.encode(&with_field(&self.data, "_position", &position))
+                }
+                _ => form.dialect.encode(&self.data),
+            }
         })
+    }
+
+    /// Its number in the channel; 0 for notices.
+    pub fn offset(&self) -> u64 {
+        self.position.as_ref().map_or(0, |position| position.offset)
+    }
+
+    /// What it holds in memory, frames that have been made included.
+    pub fn size_bytes(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let frames: usize = self.frames.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        size_of::<Self>() + self.data.len() + tags + frames
     }
 
     /// What `name` is: the tags of that name or, where there is none, the top-level field.
@@ -72,4 +105,15 @@ impl Publication {
         let pairs = if tagged { &self.tags } else { self.fields.get_or_init(|| top_level_fields(&self.data)) };
         pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// `_position` of a message. Channel names and epochs are ASCII; a name may hold what JSON escapes.
+pub(super) fn position_json(channel: &Channel, position: &Position) -> String {
+    let mut json = serde_json::json!({
+        "channel": channel.as_str(), "epoch": &*position.epoch, "offset": position.offset,
+    });
+    if position.is_local() {
+        json["node_local"] = true.into();
+    }
+    json.to_string()
 }

@@ -6,8 +6,8 @@ mod msgpack;
 mod websocket;
 
 pub use codes::Close;
-pub use json::{is_json, top_level_fields};
-pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame};
+pub use json::{is_json, numbers_of, top_level_fields, with_field};
+pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame, frame_length};
 
 use bytes::Bytes;
 
@@ -54,5 +54,34 @@ impl Dialect {
             Dialect::Json => frame(Opcode::Text, json),
             Dialect::MessagePack => frame(Opcode::Binary, &msgpack::from_json(json)),
         }
+    }
+}
+
+/// How one client's messages are written: the dialect, and whether each says where it stands in its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    pub dialect: Dialect,
+    /// Messages carry `_position`. Without it they are the very bytes that were published.
+    pub positioned: bool,
+}
+
+impl Form {
+    pub const COUNT: usize = Dialect::ALL.len() * 2;
+
+    pub const ALL: [Form; Form::COUNT] = [
+        Form { dialect: Dialect::Json, positioned: false },
+        Form { dialect: Dialect::Json, positioned: true },
+        Form { dialect: Dialect::MessagePack, positioned: false },
+        Form { dialect: Dialect::MessagePack, positioned: true },
+    ];
+
+    pub fn index(self) -> usize {
+        self.dialect as usize * 2 + usize::from(self.positioned)
+    }
+}
+
+impl From<Dialect> for Form {
+    fn from(dialect: Dialect) -> Self {
+        Self { dialect, positioned: false }
     }
 }

@@ -36,11 +36,32 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-/// The close frame that tells `close` to the peer.
-pub fn close_frame(close: Close) -> Bytes {
+/// The most that a close frame's reason may hold: a control frame has 125 bytes, two of them the code.
+const MOST_REASON_BYTES: usize = 123;
+
+/// The close frame that tells `close` to the peer. `detail`, such as where to resume, follows the reason where it fits.
+pub fn close_frame(close: Close, detail: &str) -> Bytes {
     let mut payload = close.code().to_be_bytes().to_vec();
     payload.extend_from_slice(close.reason().as_bytes());
+    if !detail.is_empty() && close.reason().len() + 2 + detail.len() <= MOST_REASON_BYTES {
+        payload.extend_from_slice(b"; ");
+        payload.extend_from_slice(detail.as_bytes());
+    }
     frame(Opcode::Close, &payload)
+}
+
+/// How long the first of our own frames in `bytes` is, header included.
+pub fn frame_length(bytes: &[u8]) -> usize {
+    let length = match bytes {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        [_, 127, rest @ ..] => {
+            let length = rest.first_chunk::<8>().map_or(0, |length| u64::from_be_bytes(*length));
+            10 + usize::try_from(length).unwrap_or(0)
+        }
+        [_, length, ..] => 2 + usize::from(*length),
+        _ => bytes.len(),
+    };
+    length.min(bytes.len())
 }
 
 /// What a client sent.

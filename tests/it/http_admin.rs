@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use fanfare::admin::{Admin, PREFIX, Probe, registry, routes};
 use fanfare::http::layers::EdgeOptions;
-use fanfare::stream::{Broker, BrokerError, Channel, Hub, HubOptions, Node, Position, StreamMetrics, Tags};
+use fanfare::stream::{
+    Broker, BrokerError, Channel, Hub, HubOptions, Node, Outgoing, Past, Position, StreamMetrics, Tags,
+};
 use fanfare::tasks::Tasks;
 use fanfare::wire::Close;
 use serde_json::json;
@@ -29,12 +31,12 @@ impl Broker for Recorder {
         "recorder"
     }
 
-    async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, BrokerError> {
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         if channel.as_str() == "broken" {
             return Err(BrokerError::Unavailable("10.1.2.3:6379 refused".into()));
         }
         let mut published = self.published.lock().unwrap();
-        published.push((channel.to_string(), data, tags));
+        published.push((channel.to_string(), message.data, message.tags));
         Ok(Position { offset: published.len() as u64, epoch: "e1".into() })
     }
 
@@ -44,6 +46,18 @@ impl Broker for Recorder {
 
     async fn unsubscribe(&self, _: &Channel) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    async fn history(&self, _: &Channel, _: u64) -> Result<Past, BrokerError> {
+        Err(BrokerError::Unavailable("keeps nothing".into()))
+    }
+
+    async fn position(&self, _: &Channel) -> Result<Position, BrokerError> {
+        Err(BrokerError::Unavailable("keeps nothing".into()))
+    }
+
+    fn silent_for(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn ping(&self) -> Result<(), BrokerError> {

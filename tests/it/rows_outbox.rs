@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use fanfare::feeds::Relay;
-use fanfare::stream::{Broker, BrokerError, Channel, Hub, HubOptions, Node, Position, StreamMetrics, Tags};
+use fanfare::stream::{Broker, BrokerError, Channel, Hub, HubOptions, Node, Outgoing, Past, Position, StreamMetrics};
 use fanfare::tasks::Tasks;
 use fanfare::telemetry::Registry;
 use serde_json::{Value, json};
@@ -31,14 +31,14 @@ impl Broker for Moody {
         "moody"
     }
 
-    async fn publish(&self, _: &Channel, data: Bytes, _: Tags) -> Result<Position, BrokerError> {
+    async fn publish(&self, _: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         let take_one = |left: usize| left.checked_sub(1);
         if self.refuses.load(Ordering::SeqCst)
             || self.accepts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_err()
         {
             return Err(BrokerError::Unavailable("in a mood".into()));
         }
-        self.taken.lock().await.push(serde_json::from_slice(&data).expect("json"));
+        self.taken.lock().await.push(serde_json::from_slice(&message.data).expect("json"));
         Ok(Position { offset: 1, epoch: "e".into() })
     }
 
@@ -48,6 +48,18 @@ impl Broker for Moody {
 
     async fn unsubscribe(&self, _: &Channel) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    async fn history(&self, _: &Channel, _: u64) -> Result<Past, BrokerError> {
+        Err(BrokerError::Unavailable("keeps nothing".into()))
+    }
+
+    async fn position(&self, _: &Channel) -> Result<Position, BrokerError> {
+        Err(BrokerError::Unavailable("keeps nothing".into()))
+    }
+
+    fn silent_for(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn ping(&self) -> Result<(), BrokerError> {

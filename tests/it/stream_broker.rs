@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare::stream::{self, Broker, Memory, RedisOptions, Tags};
+use fanfare::stream::{self, Broker, HistoryOptions, Memory, Outgoing, RedisOptions, Tags};
 
 use crate::stream_kit::{Ears, Heard, channel, recorder};
 use crate::support::{Redis, eventually};
@@ -19,7 +19,7 @@ pub struct Rig {
 impl Rig {
     async fn memory() -> Self {
         let (sink, ears) = recorder();
-        Self { broker: Arc::new(Memory::new(Default::default(), sink)), ears, redis: None }
+        Self { broker: Arc::new(Memory::new(Default::default(), HistoryOptions::default(), sink)), ears, redis: None }
     }
 
     pub async fn redis() -> Self {
@@ -29,15 +29,19 @@ impl Rig {
     }
 
     pub async fn publish(&self, name: &str, data: impl Into<Bytes>) -> stream::Position {
-        self.broker.publish(&channel(name), data.into(), Tags::new()).await.unwrap()
+        self.broker.publish(&channel(name), message(data)).await.unwrap()
     }
 }
 
 /// One more node on this server.
 pub async fn on(redis: &Redis) -> (Arc<dyn Broker>, Ears) {
     let (sink, ears) = recorder();
-    let broker = stream::Redis::connect(&redis.url(), options(), sink).await.unwrap();
+    let broker = stream::Redis::connect(&redis.url(), options(), HistoryOptions::default(), sink).await.unwrap();
     (Arc::new(broker), ears)
+}
+
+pub fn message(data: impl Into<Bytes>) -> Outgoing {
+    Outgoing { data: data.into(), ..Outgoing::default() }
 }
 
 pub fn options() -> RedisOptions {
@@ -84,7 +88,7 @@ async fn concurrent_publishers_make_one_order_without_holes(mut rig: Rig) {
             for n in 0..EACH {
                 for name in ["a", "b"] {
                     let data = Bytes::from(format!(r#"{{"publisher":{publisher},"n":{n}}}"#));
-                    let position = broker.publish(&channel(name), data.clone(), Tags::new()).await.unwrap();
+                    let position = broker.publish(&channel(name), message(data.clone())).await.unwrap();
                     accepted.push((channel(name), position, data));
                 }
             }
@@ -132,7 +136,7 @@ async fn unsubscribing_stops_and_subscribing_resumes(mut rig: Rig) {
     rig.broker.unsubscribe(&channel("a")).await.unwrap();
     if let Some(redis) = &rig.redis {
         // Redis acts on it in its own time.
-        for name in ["a", "fanfare:a"] {
+        for name in ["a", "fanfare:{a}"] {
             eventually("unsubscribed", || async { (redis.subscribers(name).await == 0).then_some(()) }).await;
         }
     }
@@ -159,7 +163,11 @@ async fn data_and_tags_arrive_to_the_byte(mut rig: Rig) {
     for data in ["{}", " {\r\n \"a\" : 1.50 , \"a\": 2 }\n", "\"日本\\u0000\"", "[1,\n2]\n", "7", &big] {
         for tags in &tags {
             let data = Bytes::copy_from_slice(data.as_bytes());
-            let position = rig.broker.publish(&channel(name), data.clone(), tags.clone()).await.unwrap();
+            let position = rig
+                .broker
+                .publish(&channel(name), Outgoing { tags: tags.clone(), ..message(data.clone()) })
+                .await
+                .unwrap();
             let message = rig.ears.message().await;
             assert!(message.data == data, "{} bytes became {}", data.len(), message.data.len());
             assert_eq!((&message.tags, message.position), (tags, Some(position)));
@@ -187,7 +195,7 @@ async fn a_burst_arrives_whole_or_a_gap_is_told(mut rig: Rig) {
         let broker = rig.broker.clone();
         tokio::spawn(async move {
             for _ in 0..BURST / PUBLISHERS {
-                broker.publish(&channel("burst"), Bytes::from_static(b"{}"), Tags::new()).await.unwrap();
+                broker.publish(&channel("burst"), message("{}")).await.unwrap();
             }
         })
     });

@@ -1,10 +1,11 @@
 //! What the stream's tests share: a sink that writes down what it hears, and a Redis client that speaks RESP by hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fanfare::stream::{Channel, Gap, Position, Publication, Sink, Tags};
+use fanfare::stream::{Channel, Gap, Mark, Position, Publication, Sink, Tags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::error::TrySendError;
@@ -26,6 +27,7 @@ pub fn channel(name: &str) -> Channel {
 pub enum Heard {
     Message(Message),
     Gap(&'static str),
+    Stale(Channel, bool),
     Invalid(Channel),
     Connected(bool),
 }
@@ -75,11 +77,18 @@ impl Recorder {
 
 #[async_trait]
 impl Sink for Recorder {
-    async fn deliver(&self, publication: Publication) {
+    async fn begin(&self, _: &Channel, _: Mark) {}
+
+    async fn stale(&self, channel: &Channel, silent: Option<Duration>) {
+        self.write(Heard::Stale(channel.clone(), silent.is_some()));
+    }
+
+    async fn deliver(&self, publication: Arc<Publication>) {
         if !matches!(self.gate.try_acquire(), Err(TryAcquireError::Closed)) {
             let _ = self.gate.acquire().await;
         }
-        let Publication { channel, data, tags, position, .. } = publication;
+        let Publication { channel, data, tags, position, .. } = &*publication;
+        let (channel, data, tags, position) = (channel.clone(), data.clone(), tags.clone(), position.clone());
         self.write(Heard::Message(Message { channel, data, tags, position }));
     }
 
@@ -102,11 +111,11 @@ impl Ears {
         self.gate.close();
     }
 
-    /// The next call, whether the broker is connected aside.
+    /// The next call, aside from how the broker is.
     pub async fn next(&mut self) -> Heard {
         loop {
             match self.any().await {
-                Heard::Connected(_) => {}
+                Heard::Connected(_) | Heard::Stale(..) => {}
                 heard => return heard,
             }
         }

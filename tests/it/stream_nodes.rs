@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare::stream::{AudienceSpec, Channel, Hub, HubOptions, Memory, Node, Peer, StreamMetrics};
+use fanfare::stream::{AudienceSpec, Channel, Hub, HubOptions, Joining, Memory, Node, Peer, StreamMetrics, Ticket};
 use fanfare::tasks::Tasks;
 use fanfare::wire::{Close, Dialect, Incoming};
 use futures_util::future::join_all;
@@ -42,22 +42,34 @@ impl Peer for Silent {
     }
 }
 
+async fn connect(node: &Node, spec: &AudienceSpec) -> Ticket {
+    let audience = node.audience(spec.clone()).await.unwrap();
+    let connected = node.connect(audience, Box::new(Silent), Joining::default()).await;
+    connected.unwrap_or_else(|missed| panic!("{}", missed.reason))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_under_way_when_the_node_ends_is_told_too() {
     let (hub, tasks) = (Hub::start(HubOptions::default(), StreamMetrics::default()).unwrap(), Tasks::new());
-    let broker = Arc::new(Memory::new(Default::default(), Arc::new(hub.clone())));
+    let broker = Arc::new(Memory::new(Default::default(), Default::default(), Arc::new(hub.clone())));
     let node = Node::start(hub.clone(), broker, &tasks);
     let channels = vec![Channel::new("c").unwrap()];
-    let spec = AudienceSpec { feed: "test", dialect: Dialect::Json, channels, filter: Default::default() };
+    let spec = AudienceSpec {
+        feed: "test",
+        form: Dialect::Json.into(),
+        channels,
+        filter: Default::default(),
+        pace: Default::default(),
+    };
     // Places whose sockets have not come keep the shards waiting.
     let mut tickets = Vec::new();
     for _ in 0..2 * hub.shards() {
-        tickets.push(node.connect(node.audience(spec.clone()).await.unwrap(), Box::new(Silent)).await);
+        tickets.push(connect(&node, &spec).await);
     }
     let mut drain = Box::pin(hub.drain(Close::Restart, PATIENCE));
     // The first poll tells the shards.
     assert!(futures_util::poll!(&mut drain).is_pending());
-    let late = node.connect(node.audience(spec).await.unwrap(), Box::new(Silent)).await;
+    let late = connect(&node, &spec).await;
     for ticket in [tickets.pop().unwrap(), late] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::stream::{self, Broker, BrokerError, RedisOptions, Tags};
+use fanfare::stream::{self, Broker, BrokerError, HistoryOptions, Outgoing, RedisOptions};
 use tokio::time::Instant;
 
-use crate::stream_broker::{Rig, on, options};
+use crate::stream_broker::{Rig, message, on, options};
 use crate::stream_kit::{Heard, Message, Plain, channel, recorder, stalled_recorder};
 use crate::support::{Redis, eventually};
 
@@ -24,7 +24,7 @@ async fn two_nodes_hear_one_order_and_each_message_once() {
         publishers.push(tokio::spawn(async move {
             for n in 0..EACH {
                 let data = Bytes::from(format!(r#"{{"node":{node},"n":{n}}}"#));
-                broker.publish(&channel("c"), data, Tags::new()).await.unwrap();
+                broker.publish(&channel("c"), message(data)).await.unwrap();
             }
         }));
     }
@@ -41,7 +41,8 @@ async fn two_nodes_hear_one_order_and_each_message_once() {
     for (_, ears) in &mut nodes {
         let messages = ears.messages(3 * EACH + 1).await;
         assert_eq!(&messages[3 * EACH].data[..], b"\"end\"", "nothing came twice");
-        let numbered = messages.iter().filter_map(|message| message.position.clone());
+        let shared = |message: &Message| message.position.clone().filter(|position| !position.is_local());
+        let numbered = messages.iter().filter_map(shared);
         assert!(numbered.map(|position| position.offset).eq(1..=2 * EACH as u64));
         heard.push(messages.into_iter().map(|message| message.data).collect::<Vec<_>>());
     }
@@ -60,7 +61,7 @@ async fn equal_messages_of_nodes_and_of_others_are_all_counted() {
     }
     plain.publish_all("c", &[b"0".to_vec()]).await;
     let messages = rig.ears.messages(13).await;
-    let numbered: Vec<bool> = messages.iter().map(|message| message.position.is_some()).collect();
+    let numbered: Vec<bool> = messages.iter().map(|message| !message.position.as_ref().unwrap().is_local()).collect();
     let round = [false, false, true, false];
     assert_eq!(numbered, [&round[..], &round, &round, &[false]].concat());
     assert_eq!(&messages[12].data[..], b"0");
@@ -72,7 +73,7 @@ async fn a_plain_subscriber_hears_a_node_once_and_plainly() {
     let mut plain = Plain::subscribed(rig.redis.as_ref().unwrap(), "c").await;
     let tags = vec![("category".to_owned(), "x".to_owned())];
     for data in ["{\"a\": 1}\n", "2"] {
-        rig.broker.publish(&channel("c"), Bytes::from(data), tags.clone()).await.unwrap();
+        rig.broker.publish(&channel("c"), Outgoing { tags: tags.clone(), ..message(data) }).await.unwrap();
     }
     assert_eq!(plain.message().await, b"{\"a\": 1}\n");
     assert_eq!(plain.message().await, b"2");
@@ -92,7 +93,7 @@ async fn what_is_not_json_is_told_and_not_delivered() {
         }
     }
     // Somebody who writes to the nodes' own channel is not taken for a node.
-    plain.publish_all("fanfare:c", &[b"{}".to_vec()]).await;
+    plain.publish_all("fanfare:{c}", &[b"{}".to_vec()]).await;
     assert!(matches!(rig.ears.next().await, Heard::Invalid(_)));
     plain.publish_all("c", &[b"{}".to_vec()]).await;
     assert_eq!(&rig.ears.message().await.data[..], b"{}");
@@ -147,7 +148,7 @@ async fn a_sink_that_stalls_costs_a_gap_and_no_memory() {
     let redis = Redis::start().await;
     let (sink, mut ears) = stalled_recorder();
     let options = RedisOptions { queue_messages: 16, ..options() };
-    let broker = stream::Redis::connect(&redis.url(), options, sink).await.unwrap();
+    let broker = stream::Redis::connect(&redis.url(), options, HistoryOptions::default(), sink).await.unwrap();
     broker.subscribe(&channel("c")).await.unwrap();
     let mut plain = Plain::connect(&redis).await;
     let messages: Vec<_> = (0..10_000).map(|n: u32| n.to_string().into_bytes()).collect();
@@ -179,7 +180,7 @@ async fn a_sink_that_stalls_costs_a_gap_and_no_memory() {
     };
     let publishing = async {
         loop {
-            broker.publish(&channel("c"), Bytes::from_static(b"\"end\""), Tags::new()).await.unwrap();
+            broker.publish(&channel("c"), message("\"end\"")).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -194,11 +195,11 @@ async fn a_frozen_redis_is_an_error_within_the_time() {
     let redis = Redis::start().await;
     let (sink, mut ears) = recorder();
     let options = RedisOptions { command_timeout_ms: 300, ..Default::default() };
-    let broker = stream::Redis::connect(&redis.url(), options, sink).await.unwrap();
+    let broker = stream::Redis::connect(&redis.url(), options, HistoryOptions::default(), sink).await.unwrap();
     broker.subscribe(&channel("c")).await.unwrap();
     redis.stop_signal();
     let begin = Instant::now();
-    let published = broker.publish(&channel("c"), Bytes::from_static(b"1"), Tags::new()).await;
+    let published = broker.publish(&channel("c"), message("1")).await;
     assert!(matches!(published, Err(BrokerError::Unavailable(_))), "{published:?}");
     assert!(broker.ping().await.is_err());
     assert!(broker.subscribe(&channel("d")).await.is_err());
@@ -206,7 +207,7 @@ async fn a_frozen_redis_is_an_error_within_the_time() {
     redis.continue_signal();
     eventually("Redis answers again", || async { broker.ping().await.ok() }).await;
     broker.subscribe(&channel("d")).await.unwrap();
-    broker.publish(&channel("d"), Bytes::from_static(b"2"), Tags::new()).await.unwrap();
+    broker.publish(&channel("d"), message("2")).await.unwrap();
     // The first message was written before the time was up, so it may or may not have counted.
     loop {
         if let Heard::Message(message) = ears.next().await
@@ -224,7 +225,7 @@ async fn no_redis_at_the_start_is_refused_soon() {
     let (sink, _ears) = recorder();
     let options = RedisOptions { connect_timeout_ms: 500, ..Default::default() };
     let begin = Instant::now();
-    let connected = stream::Redis::connect(&redis.url(), options, sink).await;
+    let connected = stream::Redis::connect(&redis.url(), options, HistoryOptions::default(), sink).await;
     assert!(matches!(connected, Err(BrokerError::Unavailable(_))));
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }

@@ -66,3 +66,32 @@ impl<'a> StockAlert<'a> {
         }
     }
 }
+
+/// A row of a snapshot: what an update would say of the item now, and its category.
+#[derive(Debug, Serialize)]
+pub struct InventoryRow<'a> {
+    item_id: i64,
+    sku: &'a str,
+    name: &'a str,
+    category: Option<&'a str>,
+    stock_quantity: i64,
+    available_quantity: i64,
+    is_low_stock: bool,
+    #[serde(serialize_with = "utc::serialize")]
+    timestamp: DateTime<Utc>,
+}
+
+impl<'a> InventoryRow<'a> {
+    pub fn new(item: &'a Item) -> Self {
+        Self {
+            item_id: item.id,
+            sku: &item.sku,
+            name: &item.name,
+            category: item.category.as_deref(),
+            stock_quantity: item.stock_quantity,
+            available_quantity: item.available_quantity,
+            is_low_stock: item.is_low_stock,
+            timestamp: item.updated_at,
+        }
+    }
+}

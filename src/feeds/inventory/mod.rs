@@ -7,11 +7,12 @@ mod validate;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use self::messages::{InventoryUpdate, StockAlert};
+use self::messages::{InventoryRow, InventoryUpdate, StockAlert};
 pub use self::sql::{Item, ListQuery};
 pub use self::validate::{ItemChange, NewItem};
 use super::action::Action;
@@ -19,11 +20,12 @@ use super::alert::{Alert, AlertKind};
 use super::failure::Failure;
 use super::outbox::Outbox;
 use super::page::{Page, PageRequest};
+use super::snapshot::{Rows, row};
 use super::{INVENTORY_UPDATES, STOCK_ALERTS};
 use crate::clock::Clock;
-use crate::db::{Db, Tx};
+use crate::db::{Db, DbError, Tx};
 use crate::http::{FieldError, Problem};
-use crate::stream::Tags;
+use crate::stream::{SnapshotRow, Tags};
 use crate::telemetry::{Registry, name};
 
 /// The inventory. Cloning shares it.
@@ -35,6 +37,14 @@ struct Inner {
     outbox: Outbox,
     clock: Clock,
     low_stock_alerts: Family<LevelLabel, Counter>,
+}
+
+#[async_trait]
+impl Rows for Inventory {
+    async fn read(&self, tx: &mut Tx) -> Result<Vec<SnapshotRow>, DbError> {
+        let items = sql::all(tx).await?;
+        Ok(items.iter().filter_map(|item| row(&InventoryRow::new(item), item.category.as_deref())).collect())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

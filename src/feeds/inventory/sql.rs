@@ -146,6 +146,11 @@ pub async fn find(db: &Db, id: i64) -> Result<Option<Item>, DbError> {
     db.fetch_optional(with_columns!(db, "SELECT ", " FROM inventory_items WHERE id = $1"), args![id]).await
 }
 
+/// All rows.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Item>, DbError> {
+    tx.fetch_all(with_columns!(tx, "SELECT ", " FROM inventory_items ORDER BY id"), args![]).await
+}
+
 /// The row, held against other writers until the transaction ends. SQLite has one writer anyway.
 pub async fn lock(tx: &mut Tx, id: i64) -> Result<Option<Item>, DbError> {
     let sql = tx.by_engine(

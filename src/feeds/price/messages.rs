@@ -79,3 +79,26 @@ impl<'a> Figures<'a> {
         }
     }
 }
+
+/// A row of a snapshot: the price in force.
+#[derive(Debug, Serialize)]
+pub struct PriceRow<'a> {
+    inventory_id: i64,
+    sku: &'a str,
+    new_price: Money,
+    currency: &'a str,
+    #[serde(serialize_with = "utc::serialize")]
+    timestamp: DateTime<Utc>,
+}
+
+impl<'a> PriceRow<'a> {
+    pub fn new(price: &'a Price) -> Self {
+        Self {
+            inventory_id: price.inventory_id,
+            sku: &price.sku,
+            new_price: price.selling_price,
+            currency: &price.currency,
+            timestamp: price.updated_at,
+        }
+    }
+}

@@ -14,12 +14,13 @@ mod validate;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use self::change::Change;
-use self::messages::{AlertType, PriceAlert, PriceUpdate};
+use self::messages::{AlertType, PriceAlert, PriceRow, PriceUpdate};
 pub use self::sql::{HistoryRow, ListQuery, Price};
 pub use self::validate::{Author, NewPrice, PriceChange};
 use super::action::Action;
@@ -27,11 +28,12 @@ use super::alert::{Alert, AlertKind};
 use super::failure::Failure;
 use super::outbox::{Outbox, StageError};
 use super::page::{Page, PageRequest};
+use super::snapshot::{Rows, row};
 use super::{PRICE_ALERTS, PRICE_UPDATES};
 use crate::clock::Clock;
-use crate::db::{Db, Money, Tx};
+use crate::db::{Db, DbError, Money, Tx};
 use crate::http::{FieldError, Problem};
-use crate::stream::Tags;
+use crate::stream::{SnapshotRow, Tags};
 
 /// When a change of price is more than a change.
 #[derive(Clone, Debug, Deserialize)]
@@ -255,6 +257,14 @@ impl Prices {
         let (sku, name) = (price.sku.clone(), price.name.clone());
         Alert { kind, item_id: price.inventory_id, sku, name, figures, at: now }.enqueue(tx).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Rows for Prices {
+    async fn read(&self, tx: &mut Tx) -> Result<Vec<SnapshotRow>, DbError> {
+        let prices = sql::in_force(tx, self.0.clock.now()).await?;
+        Ok(prices.iter().filter_map(|price| row(&PriceRow::new(price), price.category.as_deref())).collect())
     }
 }
 

@@ -85,6 +85,15 @@ macro_rules! select {
     };
 }
 
+/// The price in force of each item and currency.
+pub async fn in_force(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Price>, DbError> {
+    let sql = select!(
+        " WHERE p.id IN (SELECT max(id) FROM prices WHERE is_active = TRUE AND (effective_from IS NULL \
+         OR effective_from <= $1) GROUP BY inventory_id, currency) ORDER BY p.id"
+    );
+    tx.fetch_all(sql, args![now]).await
+}
+
 #[derive(sqlx::FromRow)]
 pub struct LockedItem {
     pub cost_price: Money,

@@ -1,16 +1,18 @@
 //! The broker within the process.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use dashmap::DashMap;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use super::super::history::{History, HistoryOptions, Seen};
 use super::super::publication::Kind;
-use super::super::{Channel, Position, Publication, Tags};
-use super::{Broker, BrokerError, SharedSink};
+use super::super::{Channel, Mark, Position, Publication};
+use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
 
 /// Settings of the broker within the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,23 +31,26 @@ impl Default for MemoryOptions {
 /// Numbers publications and hands them to the sink under the channel's lock, so that both orders are one.
 pub struct Memory {
     options: MemoryOptions,
+    history: HistoryOptions,
     sink: SharedSink,
-    epoch: String,
     /// The inner lock is held while the sink takes the publication.
     channels: DashMap<Channel, Arc<Mutex<Line>>>,
 }
 
 /// One channel.
-#[derive(Default)]
 struct Line {
-    last_offset: u64,
+    /// Everybody publishes through this process: the local numbering stays where it is.
+    mark: Mark,
     subscribed: bool,
+    history: History,
+    /// Keys of what the history holds.
+    keys: HashMap<Arc<str>, u64>,
 }
 
 impl Memory {
-    pub fn new(options: MemoryOptions, sink: SharedSink) -> Self {
+    pub fn new(options: MemoryOptions, history: HistoryOptions, sink: SharedSink) -> Self {
         sink.connected(true);
-        Self { options, sink, epoch: super::envelope::new_epoch(), channels: DashMap::new() }
+        Self { options, history, sink, channels: DashMap::new() }
     }
 
     /// The map's guard ends here: it must not be held across an await.
@@ -56,7 +61,13 @@ impl Memory {
         if self.channels.len() >= self.options.max_channels {
             return Err(BrokerError::TooManyChannels(self.options.max_channels));
         }
-        Ok(self.channels.entry(channel.clone()).or_default().clone())
+        let fresh = || Line {
+            mark: Mark { shared: Position::start(), local: Position::local_start() },
+            subscribed: false,
+            history: History::new(self.history.clone()),
+            keys: HashMap::new(),
+        };
+        Ok(self.channels.entry(channel.clone()).or_insert_with(|| Arc::new(Mutex::new(fresh()))).clone())
     }
 }
 
@@ -66,19 +77,37 @@ impl Broker for Memory {
         "memory"
     }
 
-    async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, BrokerError> {
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         let entry = self.channel(channel)?;
         let mut line = entry.lock().await;
-        line.last_offset += 1;
-        let position = Position { offset: line.last_offset, epoch: self.epoch.clone() };
+        let line = &mut *line;
+        if let Some(offset) = message.key.as_ref().and_then(|key| line.keys.get(key)) {
+            return Ok(Position { offset: *offset, epoch: line.mark.shared.epoch.clone() });
+        }
+        let position = line.mark.shared.next();
+        line.mark.reach(&position);
+        if let Some(key) = &message.key {
+            line.keys.insert(key.clone(), position.offset);
+        }
+        let Outgoing { data, tags, key } = message;
+        let publication = Publication::new(channel.clone(), Kind::Data, data, tags, Some(position.clone()));
+        let publication = Arc::new(publication.with_key(key));
         if line.subscribed {
-            self.sink.deliver(Publication::new(channel.clone(), Kind::Data, data, tags, Some(position.clone()))).await;
+            self.sink.deliver(publication.clone()).await;
+        }
+        for gone in line.history.push(publication) {
+            if let Some(key) = &gone.key {
+                line.keys.remove(key);
+            }
         }
         Ok(position)
     }
 
     async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError> {
-        self.channel(channel)?.lock().await.subscribed = true;
+        let entry = self.channel(channel)?;
+        let mut line = entry.lock().await;
+        line.subscribed = true;
+        self.sink.begin(channel, line.mark.clone()).await;
         Ok(())
     }
 
@@ -91,8 +120,24 @@ impl Broker for Memory {
         Ok(())
     }
 
+    async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError> {
+        let entry = self.channel(channel)?;
+        let line = entry.lock().await;
+        let seen = Seen { shared: Some(after), local: None };
+        let publications = line.history.since(&seen, &line.mark).unwrap_or_default();
+        Ok(Past { position: line.mark.shared.clone(), publications })
+    }
+
+    async fn position(&self, channel: &Channel) -> Result<Position, BrokerError> {
+        Ok(self.channel(channel)?.lock().await.mark.shared.clone())
+    }
+
     async fn ping(&self) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    fn silent_for(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn stop(&self) {}

@@ -6,6 +6,7 @@ mod memory;
 mod redis;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,44 +14,78 @@ use bytes::Bytes;
 pub use memory::{Memory, MemoryOptions};
 pub use redis::{Redis, RedisOptions};
 
-use super::{Channel, Position, Publication, Tags};
+use super::{Channel, Mark, Position, Publication, Tags};
 
 /// A broker of messages.
 ///
-/// - **Order**: what `publish` has accepted for one channel reaches every node's [`Sink`] in one order.
-/// - **Delivery**: at most once to each node. When the broker may have lost something it says so by [`Sink::gap`].
-/// - **Subscription**: after `subscribe` has returned `Ok`, everything accepted from then on reaches the sink, until
-///   `unsubscribe`. Both may be repeated.
+/// - **Order**: what `publish` has accepted for one channel reaches every node's [`Sink`] in one order, with offsets that
+///   grow by one. What others publish past Fanfare (plain `PUBLISH`) comes in the same order, numbered by each node.
+/// - **Delivery**: everything that was accepted, once to each node, or [`Sink::gap`] in its place. What a node missed
+///   while its connection was down is fetched from the history first; only what is no longer there is a gap.
+/// - **Subscription**: after `subscribe` has returned `Ok`, the sink knows where the channel stands ([`Sink::begin`]) and
+///   gets everything after that, until `unsubscribe`. Both may be repeated.
+/// - **Silence**: a channel of which nothing could be heard for 2 s, not even the broker's own canary, is told to be
+///   stale, and live again once everything missed has been delivered.
 /// - **Blocking**: `publish` waits while the sink is full (memory) or while Redis does not answer, up to a time-out.
 #[async_trait]
 pub trait Broker: Send + Sync {
     fn name(&self) -> &'static str;
-    async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, BrokerError>;
+    /// With a key that the history still holds, nothing is published again and the first one's position is answered.
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError>;
     async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
+    /// What is kept after `offset`, and where the channel stands now.
+    async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError>;
+    /// Where the channel stands now.
+    async fn position(&self, channel: &Channel) -> Result<Position, BrokerError>;
     /// Whether the broker answers now.
     async fn ping(&self) -> Result<(), BrokerError>;
+    /// For how long nothing has been heard of the backbone, canary included. Zero within one process.
+    fn silent_for(&self) -> Duration;
     /// Ends its tasks; nothing is delivered afterwards.
     async fn stop(&self);
 }
 
-/// Where a broker delivers to: the hub, and the recorder in tests.
+/// What is to be published.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing {
+    /// JSON.
+    pub data: Bytes,
+    pub tags: Tags,
+    /// The publisher's own name for it: published once, however often it is tried.
+    pub key: Option<Arc<str>>,
+}
+
+/// A channel's kept publications after some offset.
+pub struct Past {
+    /// Where the channel stood when they were read.
+    pub position: Position,
+    /// In order. Complete when the first follows the offset that was asked for.
+    pub publications: Vec<Arc<Publication>>,
+}
+
+/// Where a broker delivers to: the hub, and the recorder in tests. Called one at a time per channel, in order.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Called one at a time per channel, in order. Waits while the receiver is full: that is the back-pressure.
-    async fn deliver(&self, publication: Publication);
+    /// The subscription holds from here on. Said again, it changes nothing.
+    async fn begin(&self, channel: &Channel, mark: Mark);
+    /// Waits while the receiver is full: that is the back-pressure.
+    async fn deliver(&self, publication: Arc<Publication>);
     async fn gap(&self, gap: Gap);
+    /// Nothing has been heard of the channel for `silent`; `None`: it is live again.
+    async fn stale(&self, channel: &Channel, silent: Option<Duration>);
     /// A message that is not JSON: counted and logged, never fatal.
     fn invalid(&self, channel: &Channel, problem: &str);
     fn connected(&self, connected: bool);
 }
 
-/// Messages may be missing.
+/// Messages of a channel may be missing.
 #[derive(Clone, Debug)]
 pub struct Gap {
-    /// `None`: on every channel.
-    pub channel: Option<Channel>,
+    pub channel: Channel,
     pub reason: &'static str,
+    /// From where on everything arrives again.
+    pub mark: Mark,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,16 +1,18 @@
 //! The bounded queue into a shard, and the wake-up that is only paid for when the shard sleeps.
 
+use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use mio::{Poll, Token, Waker};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Peer, Place};
-use crate::stream::Publication;
+use super::{Beginning, Peer, Place, Slots};
+use crate::stream::{Account, AudienceSpec, Channel, Mark, Position, Publication};
 use crate::wire::Close;
 
 /// The token under which the wake-up arrives.
@@ -22,13 +24,39 @@ pub(super) enum Command {
     Reserve(Box<Reservation>),
     Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
     Cancel { ticket: u64 },
-    Drain { close: Close, within: Duration },
+    Drain { close: Close, within: Duration, slots: Slots },
+    Report(oneshot::Sender<BTreeMap<String, Account>>),
+    Ask { question: Question, reply: oneshot::Sender<Option<Found>> },
 }
 
 pub(super) struct Reservation {
-    pub ticket: u64,
     pub place: Place,
     pub peer: Box<dyn Peer>,
+    pub beginning: Beginning,
+}
+
+/// Asks for one client, and whether a position of a channel still waits for it.
+#[derive(Clone)]
+pub(in crate::stream) struct Question {
+    pub ticket: u64,
+    pub channel: Channel,
+    pub position: Position,
+    /// While it is in the history.
+    pub publication: Option<Arc<Publication>>,
+}
+
+/// What a shard knows of one client.
+pub(in crate::stream) struct Found {
+    pub audience: Arc<AudienceSpec>,
+    /// From where on the client was to get everything, and how far it has got by now or by its end.
+    pub began: Option<Mark>,
+    pub reached: Option<Mark>,
+    /// What comes after `reached` waits in its outbox.
+    pub waits: bool,
+    /// Why and when it ended.
+    pub ended: Option<(&'static str, DateTime<Utc>)>,
+    /// The fold that carries the position, if one does: its last offset and how many it stands for.
+    pub folded_into: Option<(u64, u64)>,
 }
 
 /// The runtime's end.

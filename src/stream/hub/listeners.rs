@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::stream::{Filter, Kind, Publication};
+use crate::stream::{Filter, Kind, Mark, Publication};
 
 #[derive(Default)]
 pub(super) struct Listeners {
@@ -14,6 +14,8 @@ pub(super) struct Listeners {
     by_fields: Vec<ByValue>,
     /// Connections in all cohorts.
     pub members: u64,
+    /// Where the channel stands, as of the last turn that was written.
+    pub mark: Option<Mark>,
 }
 
 struct ByValue {

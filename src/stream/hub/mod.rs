@@ -3,30 +3,36 @@
 
 mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
+mod drain; // when each client is to come back
 mod inbox; // the bounded queue into a shard
 mod listeners; // the cohorts of a channel, found by the values they wait for
+mod pace; // cohorts whose messages become fewer
+mod place; // a connection's claim on its shard
 mod probe; // one shard driven by hand, for benches
 mod shard; // the thread: reads, turns, pings, closes
+mod sink; // what the broker delivers, to the shards
 
-use std::collections::HashMap;
-use std::net::TcpStream;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
+pub(super) use self::cohorts::Beginning;
+pub use self::drain::Slots;
 use self::inbox::{Command, Inbox, Reservation};
+pub(super) use self::inbox::{Found, Question};
+use self::place::Place;
+pub use self::place::Ticket;
 #[doc(hidden)]
 pub use self::probe::Probe;
 use super::audience::{ActiveChannel, Audience};
-use super::broker::{Gap, Sink};
-use super::metrics::{FeedLabel, ReasonLabel};
-use super::publication::Kind;
-use super::{Channel, Publication, StreamMetrics, Tags};
-use crate::wire::{Close, Dialect, Incoming};
+use super::position::new_epoch;
+use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
+use crate::wire::{Close, Form, Incoming};
 
 /// Settings of the hub and its shards.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,8 +42,14 @@ pub struct HubOptions {
     pub shards: usize,
     /// Commands and publications that may wait for a shard; publishers wait when it is full.
     pub inbox_messages: usize,
-    /// What may wait for one slow client, in bytes, before it is closed with 3008.
+    /// What may wait for one slow client, in bytes, before its feed's `when_full` applies.
     pub outbox_bytes: usize,
+    /// What happens then, by feed: `close` (with 3008, the default) or `keep-latest`.
+    pub when_full: BTreeMap<String, WhenFull>,
+    /// How much of each channel is kept for clients that come back.
+    pub history: HistoryOptions,
+    /// How long a channel that nobody listens to stays subscribed, so that who comes back soon misses nothing.
+    pub linger_ms: u64,
     /// The largest message a client may send.
     pub max_message_bytes: usize,
     /// How often an idle connection is pinged.
@@ -54,6 +66,9 @@ impl Default for HubOptions {
             shards: 0,
             inbox_messages: 8_192,
             outbox_bytes: 1 << 20,
+            when_full: BTreeMap::new(),
+            history: HistoryOptions::default(),
+            linger_ms: 30_000,
             max_message_bytes: 64 << 10,
             ping_interval_s: 25,
             pong_timeout_s: 10,
@@ -74,12 +89,17 @@ pub trait Peer: Send {
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
+    /// Tells this process's clients from those of others.
+    node_id: String,
+    options: HubOptions,
     shards: Vec<inbox::Sender>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
-    /// Connections by dialect: what is worth encoding before the shards are told.
-    dialects: [AtomicUsize; Dialect::ALL.len()],
+    /// Connections by form: what is worth encoding before the shards are told.
+    forms: [AtomicUsize; Form::COUNT],
     next_ticket: AtomicU64,
+    /// What a handshake takes of late, in microseconds.
+    handshake_us: AtomicU64,
     metrics: StreamMetrics,
 }
 
@@ -104,15 +124,18 @@ impl Hub {
         for index in 0..count {
             let poll = mio::Poll::new()?;
             let (sender, inbox) = Inbox::new(options.inbox_messages, &poll)?;
-            shards.push(shard::Shard::new(index, options.clone(), poll, inbox, metrics.clone()));
+            shards.push(shard::Shard::new((index, count), options.clone(), poll, inbox, metrics.clone()));
             senders.push(sender);
         }
         let hub = Self(Arc::new(Inner {
+            node_id: new_epoch(),
+            options,
             shards: senders,
             threads: Mutex::default(),
             channels: RwLock::new(HashMap::new()),
-            dialects: Default::default(),
+            forms: Default::default(),
             next_ticket: AtomicU64::new(1),
+            handshake_us: AtomicU64::new(0),
             metrics,
         }));
         Ok((hub, shards))
@@ -122,21 +145,50 @@ impl Hub {
         &self.0.metrics
     }
 
-    /// Takes a place for a connection whose handshake is about to be answered. Everything published from now on
-    /// reaches it: what comes before the socket does waits in its outbox.
-    pub async fn connect(&self, audience: Arc<Audience>, peer: Box<dyn Peer>) -> Ticket {
-        let shards = self.0.shards.iter().enumerate();
-        let index = shards.min_by_key(|(_, shard)| shard.connections()).map_or(0, |(index, _)| index);
-        let ticket = self.0.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let place = Place::take(self.0.clone(), index, audience);
-        self.0.shards[index].send(Command::Reserve(Box::new(Reservation { ticket, place, peer }))).await;
-        Ticket { hub: self.0.clone(), shard: index, ticket, adopted: false }
+    pub fn options(&self) -> &HubOptions {
+        &self.0.options
     }
 
-    /// Closes every connection with `close`, flushes what it can before the deadline, and ends the threads.
+    /// Random, new with every process: what this node's clients' names begin with.
+    pub fn node_id(&self) -> &str {
+        &self.0.node_id
+    }
+
+    /// Takes a place for a connection whose handshake is about to be answered. Everything that the shards are told from
+    /// now on reaches it: what comes before the socket does waits in its outbox, behind its backlog.
+    pub(super) async fn connect(&self, audience: Arc<Audience>, peer: Box<dyn Peer>, beginning: Beginning) -> Ticket {
+        let shards = self.0.shards.iter().enumerate();
+        let index = shards.min_by_key(|(_, shard)| shard.connections()).map_or(0, |(index, _)| index);
+        let ticket = beginning.ticket;
+        let place = Place::take(self.0.clone(), index, audience);
+        self.0.shards[index].send(Command::Reserve(Box::new(Reservation { place, peer, beginning }))).await;
+        Ticket::new(self.0.clone(), index, ticket)
+    }
+
+    /// The number of the next connection.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.0.next_ticket.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What clients are called in answers and in `explain`.
+    pub fn client_name(&self, ticket: u64) -> String {
+        format!("{}-{ticket}", self.0.node_id)
+    }
+
+    /// Notes how long a handshake has kept this node busy: what it can take in a drain's aftermath.
+    pub fn note_handshake(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = self.0.handshake_us.load(Ordering::Relaxed);
+        let average = if before == 0 { took } else { (before.saturating_mul(15).saturating_add(took)) / 16 };
+        self.0.handshake_us.store(average, Ordering::Relaxed);
+    }
+
+    /// Tells every connection when to come back, closes it with `close`, flushes what it can before the deadline, and
+    /// ends the threads.
     pub async fn drain(&self, close: Close, within: Duration) {
+        let slots = Slots::measured(self.0.handshake_us.load(Ordering::Relaxed), self.0.shards.len());
         for shard in &self.0.shards {
-            shard.send(Command::Drain { close, within }).await;
+            shard.send(Command::Drain { close, within, slots }).await;
         }
         let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         let _ = tokio::task::spawn_blocking(move || {
@@ -145,6 +197,31 @@ impl Hub {
             }
         })
         .await;
+    }
+
+    /// What became of every publication for every connection, by channel. Each shard answers between two turns.
+    pub async fn ledger(&self) -> BTreeMap<String, Account> {
+        let mut all = BTreeMap::<String, Account>::new();
+        for shard in &self.0.shards {
+            let (reply, report) = oneshot::channel();
+            shard.send(Command::Report(reply)).await;
+            for (channel, account) in report.await.unwrap_or_default() {
+                all.entry(channel).or_default().join(&account);
+            }
+        }
+        all
+    }
+
+    /// What the shards know of one client.
+    pub(super) async fn ask(&self, question: Question) -> Option<Found> {
+        for shard in &self.0.shards {
+            let (reply, found) = oneshot::channel();
+            shard.send(Command::Ask { question: question.clone(), reply }).await;
+            if let Ok(Some(found)) = found.await {
+                return Some(found);
+            }
+        }
+        None
     }
 
     /// Open connections, those whose handshake is under way included.
@@ -162,11 +239,12 @@ impl Hub {
             return active;
         }
         let mut channels = self.0.channels.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let fresh = || Arc::new(ActiveChannel::new(channel.clone(), self.0.shards.len()));
+        let history = self.0.options.history.clone();
+        let fresh = || Arc::new(ActiveChannel::new(channel.clone(), self.0.shards.len(), history));
         channels.entry(channel.clone()).or_insert_with(fresh).clone()
     }
 
-    fn active(&self, channel: &Channel) -> Option<Arc<ActiveChannel>> {
+    pub(super) fn active(&self, channel: &Channel) -> Option<Arc<ActiveChannel>> {
         self.0.channels.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(channel).cloned()
     }
 
@@ -178,122 +256,5 @@ impl Hub {
     pub(super) fn forget_idle(&self) {
         let mut channels = self.0.channels.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         channels.retain(|_, active| Arc::strong_count(active) > 1 || active.watched());
-    }
-
-    async fn route(&self, active: Arc<ActiveChannel>, publication: Publication) {
-        // Encoded here, so that no shard ever waits for another that is encoding.
-        for dialect in Dialect::ALL {
-            if self.0.dialects[dialect as usize].load(Ordering::Relaxed) > 0 {
-                publication.frame(dialect, &self.0.metrics);
-            }
-        }
-        let publication = Arc::new(publication);
-        for (shard, listening) in self.0.shards.iter().zip(&active.on_shard) {
-            if listening.load(Ordering::SeqCst) > 0 {
-                let command = Command::Publish { channel: active.id, publication: publication.clone() };
-                if shard.send(command).await {
-                    self.0.metrics.inbox_full.inc();
-                }
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Sink for Hub {
-    async fn deliver(&self, publication: Publication) {
-        self.0.metrics.publications.inc();
-        match self.active(&publication.channel) {
-            Some(active) => self.route(active, publication).await,
-            None => _ = self.0.metrics.publications_unheard.inc(),
-        }
-    }
-
-    async fn gap(&self, gap: Gap) {
-        let reason = ReasonLabel { reason: gap.reason };
-        self.0.metrics.gaps.get_or_create(&reason).inc();
-        tracing::warn!(channel = ?gap.channel, reason = gap.reason, "messages may be missing; clients are told");
-        for active in self.all_active() {
-            if gap.channel.as_ref().is_some_and(|channel| *channel != active.channel) {
-                continue;
-            }
-            let notice = serde_json::json!({
-                "message_type": "gap", "channel": active.channel.as_str(), "reason": gap.reason,
-            });
-            let data = Bytes::from(notice.to_string());
-            let notice = Publication::new(active.channel.clone(), Kind::Notice, data, Tags::new(), None);
-            self.route(active, notice).await;
-        }
-    }
-
-    fn invalid(&self, channel: &Channel, problem: &str) {
-        self.0.metrics.publications_invalid.inc();
-        tracing::warn!(%channel, problem, "a message from the broker is not JSON; it is not delivered");
-    }
-
-    fn connected(&self, connected: bool) {
-        self.0.metrics.broker_connected.set(i64::from(connected));
-    }
-}
-
-/// A connection's claim on its shard, channels and figures; giving it up undoes them all, whatever way it ends.
-struct Place {
-    hub: Arc<Inner>,
-    shard: usize,
-    audience: Arc<Audience>,
-}
-
-impl Place {
-    fn take(hub: Arc<Inner>, shard: usize, audience: Arc<Audience>) -> Self {
-        for watch in &audience.watches {
-            watch.active.on_shard[shard].fetch_add(1, Ordering::SeqCst);
-        }
-        hub.shards[shard].count_connection(1);
-        hub.dialects[audience.spec.dialect as usize].fetch_add(1, Ordering::Relaxed);
-        let feed = FeedLabel { feed: audience.spec.feed };
-        hub.metrics.connections.get_or_create(&feed).inc();
-        hub.metrics.opened.get_or_create(&feed).inc();
-        Self { hub, shard, audience }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for watch in &self.audience.watches {
-            watch.active.on_shard[self.shard].fetch_sub(1, Ordering::SeqCst);
-        }
-        self.hub.shards[self.shard].count_connection(-1);
-        self.hub.dialects[self.audience.spec.dialect as usize].fetch_sub(1, Ordering::Relaxed);
-        self.hub.metrics.connections.get_or_create(&FeedLabel { feed: self.audience.spec.feed }).dec();
-    }
-}
-
-/// A place that waits for its socket. Dropped without one, the place is given up.
-pub struct Ticket {
-    hub: Arc<Inner>,
-    shard: usize,
-    ticket: u64,
-    adopted: bool,
-}
-
-impl Ticket {
-    /// Hands the upgraded socket to the shard for good. `first` is what the client sent right behind its request.
-    pub async fn adopt(mut self, socket: TcpStream, first: Vec<u8>) {
-        self.adopted = true;
-        let command = Command::Adopt { ticket: self.ticket, socket, first };
-        self.hub.shards[self.shard].send(command).await;
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.adopted {
-            return;
-        }
-        let (hub, shard, ticket) = (self.hub.clone(), self.shard, self.ticket);
-        // Without a runtime the process is ending, and the places with it.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { hub.shards[shard].send(Command::Cancel { ticket }).await });
-        }
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 use super::shard::Shard;
-use super::{Hub, HubOptions, Peer};
+use super::{Beginning, Hub, HubOptions, Peer};
 use crate::stream::audience::Watch;
 use crate::stream::publication::Kind;
 use crate::stream::{Audience, AudienceSpec, Channel, Publication, Sink, StreamMetrics, Tags};
@@ -52,7 +52,7 @@ impl Probe {
         };
         let mut shared: Vec<Arc<Audience>> = Vec::new();
         for spec in specs {
-            let audience = match shared.iter().find(|audience| audience.spec == spec) {
+            let audience = match shared.iter().find(|audience| *audience.spec == spec) {
                 Some(audience) => audience.clone(),
                 None => {
                     let watch = |channel| Watch::new(probe.hub.activate(channel), Arc::new(Notify::new()));
@@ -64,7 +64,10 @@ impl Probe {
             let client = TcpStream::connect(listener.local_addr()?)?;
             let (socket, _) = listener.accept()?;
             socket.set_nonblocking(true)?;
-            let ticket = probe.runtime.block_on(probe.hub.connect(audience, Box::new(Silent)));
+            let (nowhere, ticket) = (audience.share_marks(Vec::new()), probe.hub.next_ticket());
+            let (marks, from) = (nowhere.clone(), nowhere);
+            let beginning = Beginning { ticket, marks, from, backlog: Vec::new(), books: Vec::new() };
+            let ticket = probe.runtime.block_on(probe.hub.connect(audience, Box::new(Silent), beginning));
             probe.runtime.block_on(ticket.adopt(socket, Vec::new()));
             probe.shard.step(&mut probe.events);
             probe.clients.push(client);
@@ -77,7 +80,7 @@ impl Probe {
     pub fn deliver(&mut self, channel: &Channel, data: &Bytes, count: usize) {
         for _ in 0..count {
             let publication = Publication::new(channel.clone(), Kind::Data, data.clone(), Tags::new(), None);
-            self.runtime.block_on(self.hub.deliver(publication));
+            self.runtime.block_on(self.hub.deliver(Arc::new(publication)));
         }
         self.shard.step(&mut self.events);
     }

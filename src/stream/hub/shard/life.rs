@@ -4,19 +4,57 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
+use serde_json::json;
 
 use super::{Shard, TICK};
+use crate::stream::hub::Beginning;
 use crate::stream::hub::conn::{Conn, State};
+use crate::stream::hub::drain::Slots;
 use crate::stream::hub::inbox::Reservation;
 use crate::stream::metrics::ReasonLabel;
-use crate::wire::{Close, Opcode, frame};
+use crate::stream::outbox::{Abandoned, Marks, Outbox};
+use crate::stream::resume_token;
+use crate::wire::{Close, Opcode, close_frame, frame};
+
+/// How a connection is ended by this side.
+pub(super) struct Farewell {
+    pub close: Close,
+    /// What waits goes out first; else it is given up, and the client told where to resume.
+    pub flush_first: bool,
+    /// Where the client resumes when nothing of what waits has been given up.
+    pub resume: Option<Marks>,
+    /// When it is to come back.
+    pub slot: Option<Duration>,
+}
+
+impl Farewell {
+    pub fn at_once(close: Close) -> Self {
+        Self { close, flush_first: false, resume: None, slot: None }
+    }
+
+    pub fn after_what_waits(close: Close) -> Self {
+        Self { flush_first: true, ..Self::at_once(close) }
+    }
+}
 
 impl Shard {
     pub(super) fn reserve(&mut self, reservation: Reservation) {
-        let Reservation { ticket, place, peer } = reservation;
+        let Reservation { place, peer, beginning } = reservation;
+        let Beginning { ticket, marks, from, backlog, books } = beginning;
         let entry = self.conns.vacant_entry();
         let key = entry.key() as u32;
-        let (cohort, member) = self.cohorts.join(&place.audience, key);
+        let (cohort, member) = self.cohorts.join(&place.audience, key, &marks);
+        let mut outbox = (!backlog.is_empty()).then(Box::<Outbox>::default);
+        if let Some(outbox) = &mut outbox {
+            backlog.into_iter().for_each(|chunk| outbox.push_backlog(chunk));
+            self.metrics.pending(0, outbox.size_bytes());
+        }
+        for (channel, account) in books {
+            self.metrics.recovered.inc_by(account.recovered);
+            self.metrics.filtered.inc_by(account.filtered);
+            self.metrics.conflated.inc_by(account.conflated);
+            self.cohorts.ledger.of(channel).join(&account);
+        }
         entry.insert(Conn {
             socket: None,
             state: State::Awaiting,
@@ -25,15 +63,16 @@ impl Shard {
             member,
             decoder: Default::default(),
             deaf: false,
-            outbox: None,
+            outbox,
             peer,
             ticket,
+            began: from,
             place,
         });
         self.awaiting.insert(ticket, key);
         if let Some((_, close)) = self.drain {
             // Its handshake was under way when the drain began.
-            self.begin_close(key, close, true);
+            self.begin_close(key, Farewell::after_what_waits(close));
         }
     }
 
@@ -58,16 +97,29 @@ impl Shard {
         self.writable(key);
     }
 
-    pub(super) fn begin_close(&mut self, key: u32, close: Close, flush_first: bool) {
+    pub(super) fn begin_close(&mut self, key: u32, farewell: Farewell) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         if conn.state == State::Closing {
             return;
         }
+        let Farewell { close, flush_first, resume, slot } = farewell;
+        let audience = conn.place.audience.clone();
+        let stands = || self.cohorts.marks(&audience);
         let before = conn.waiting_bytes();
-        let dropped = conn.begin_close(close, flush_first);
+        let frame = |abandoned: &Abandoned| {
+            let marks = abandoned.before.clone().or(resume);
+            match (close, slot) {
+                (Close::Slow, _) => {
+                    close_frame(close, &format!("since={}", resume_token(marks.unwrap_or_else(stands).iter())))
+                }
+                (_, Some(slot)) => close_frame(close, &format!("after_ms={}", slot.as_millis())),
+                _ => close_frame(close, ""),
+            }
+        };
+        let dropped = conn.begin_close(frame, flush_first);
         let ticket = conn.ticket;
         self.metrics.pending(before, conn.waiting_bytes());
-        self.metrics.drop_messages(close.reason(), dropped);
+        self.abandoned(close.reason(), &dropped);
         self.metrics.closed.get_or_create(&ReasonLabel { reason: close.reason() }).inc();
         if close != Close::Normal {
             tracing::debug!(shard = self.index, code = close.code(), reason = close.reason(), "closing a connection");
@@ -81,13 +133,14 @@ impl Shard {
     pub(super) fn remove(&mut self, key: u32, reason: &'static str) {
         let Some(mut conn) = self.conns.try_remove(key as usize) else { return };
         self.awaiting.remove(&conn.ticket);
-        if let Some(moved) = self.cohorts.leave(conn.cohort, conn.member)
+        self.remember(&conn, reason);
+        if let Some(moved) = self.cohorts.leave(conn.cohort, conn.member, reason)
             && let Some(moved) = self.conns.get_mut(moved as usize)
         {
             moved.member = conn.member;
         }
         self.metrics.pending(conn.waiting_bytes(), 0);
-        self.metrics.drop_messages(reason, conn.waiting_messages());
+        self.abandoned(reason, &conn.waiting());
         if conn.state != State::Closing {
             self.metrics.closed.get_or_create(&ReasonLabel { reason }).inc();
         }
@@ -117,7 +170,7 @@ impl Shard {
             if self.tick > overdue
                 && self.conns.get(key as usize).is_some_and(|conn| conn.awaiting_pong && conn.state == State::Open)
             {
-                self.begin_close(key as u32, Close::NoPong, false);
+                self.begin_close(key as u32, Farewell::at_once(Close::NoPong));
             }
         }
         let now = Instant::now();
@@ -131,11 +184,23 @@ impl Shard {
         }
     }
 
-    pub(super) fn begin_drain(&mut self, close: Close, within: Duration) {
+    /// Tells every client when to come back and where to resume, and closes behind what waits for it.
+    pub(super) fn begin_drain(&mut self, close: Close, within: Duration, slots: Slots) {
         self.drain = Some((Instant::now() + within, close));
         let keys: Vec<u32> = self.conns.iter().map(|(key, _)| key as u32).collect();
-        for key in keys {
-            self.begin_close(key, close, true);
+        for (index, key) in keys.into_iter().enumerate() {
+            // The shards deal the slots out in turn.
+            let slot = slots.delay(index * self.shards + self.index);
+            if let Some(conn) = self.conns.get(key as usize) {
+                let audience = &conn.place.audience;
+                let notice = json!({
+                    "message_type": "reconnect", "after_ms": slot.as_millis() as u64,
+                    "since": resume_token(self.cohorts.marks(audience).iter()),
+                });
+                let frame = audience.spec.form.dialect.encode(notice.to_string().as_bytes());
+                self.send(key, &frame);
+            }
+            self.begin_close(key, Farewell { slot: Some(slot), ..Farewell::after_what_waits(close) });
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A shard: one thread, its sockets, its turns. A turn takes everything that has queued up, and each socket gets its
 //! share of it in one write: direct when there is little, batched by itself when there is much, with no timer.
 
+mod deliver; // a turn's messages, to the sockets
 mod life; // how a connection begins, stays alive and ends
 mod read; // what clients send
+mod tell; // what operators ask
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -12,12 +14,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mio::{Events, Poll, Token};
 use slab::Slab;
+use tokio::sync::oneshot;
 
+use self::life::Farewell;
+use self::tell::Departed;
 use super::HubOptions;
-use super::cohorts::{Cohorts, Share};
-use super::conn::{Conn, Sent};
-use super::inbox::{Command, Inbox, WAKE};
-use crate::stream::StreamMetrics;
+use super::cohorts::Cohorts;
+use super::conn::{Conn, Parcel, Sent};
+use super::inbox::{Command, Found, Inbox, Question, WAKE};
+use crate::stream::ledger::Tally;
+use crate::stream::{Account, Pace, StreamMetrics, WhenFull};
 use crate::wire::Close;
 
 /// Commands taken in one turn, so that sockets are read in between however fast publishers are.
@@ -29,6 +35,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Shard {
     index: usize,
+    /// How many there are.
+    shards: usize,
     options: HubOptions,
     poll: Poll,
     inbox: Inbox,
@@ -47,12 +55,24 @@ pub(super) struct Shard {
     tick: u64,
     /// Once the server ends: until when, and what connections are told.
     drain: Option<(Instant, Close)>,
+    /// Connections that are no more, for whoever asks what became of a message.
+    departed: VecDeque<Departed>,
+    /// Who waits for the books, and who asks for a client: answered between two turns.
+    reports: Vec<oneshot::Sender<BTreeMap<String, Account>>>,
+    questions: Vec<(Question, oneshot::Sender<Option<Found>>)>,
 }
 
 impl Shard {
-    pub fn new(index: usize, options: HubOptions, poll: Poll, inbox: Inbox, metrics: StreamMetrics) -> Self {
+    pub fn new(
+        (index, shards): (usize, usize),
+        options: HubOptions,
+        poll: Poll,
+        inbox: Inbox,
+        metrics: StreamMetrics,
+    ) -> Self {
         Self {
             index,
+            shards,
             options,
             poll,
             inbox,
@@ -66,6 +86,9 @@ impl Shard {
             next_tick: Instant::now() + TICK,
             tick: 0,
             drain: None,
+            departed: VecDeque::new(),
+            reports: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -98,6 +121,7 @@ impl Shard {
             self.readable(key, true);
         }
         self.turn();
+        self.tell();
         if Instant::now() >= self.next_tick {
             self.on_tick();
         }
@@ -106,7 +130,8 @@ impl Shard {
 
     fn wait(&mut self, events: &mut Events) {
         let idle = self.unread.is_empty() && self.inbox.may_sleep();
-        let until = self.drain.map_or(self.next_tick, |(deadline, _)| deadline.min(self.next_tick));
+        let mut until = self.drain.map_or(self.next_tick, |(deadline, _)| deadline.min(self.next_tick));
+        until = self.cohorts.next_due().map_or(until, |due| due.min(until));
         let timeout = if idle { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != ErrorKind::Interrupted
@@ -121,7 +146,7 @@ impl Shard {
         for _ in 0..TURN_COMMANDS {
             match self.inbox.next() {
                 Some(Command::Publish { channel, publication }) => {
-                    self.cohorts.stage(channel, &publication, &self.metrics);
+                    self.cohorts.stage(channel, publication, &self.metrics);
                 }
                 Some(Command::Reserve(reservation)) => self.reserve(*reservation),
                 Some(Command::Adopt { ticket, socket, first }) => self.adopt(ticket, socket, first),
@@ -130,56 +155,28 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
-                Some(Command::Drain { close, within }) => self.begin_drain(close, within),
+                Some(Command::Drain { close, within, slots }) => self.begin_drain(close, within, slots),
+                Some(Command::Report(reply)) => self.reports.push(reply),
+                Some(Command::Ask { question, reply }) => self.questions.push((question, reply)),
                 None => break,
             }
         }
+        let emitted = self.cohorts.next_due().is_some_and(|due| due <= Instant::now())
+            && self.cohorts.emit(Instant::now(), &self.metrics);
         let shares = self.cohorts.take_turn();
-        if shares.is_empty() {
-            return;
-        }
+        let delivered = !shares.is_empty();
         for share in shares {
             self.deliver(share);
         }
-        self.metrics.turns.inc();
         self.cohorts.turn_written(&self.metrics);
-    }
-
-    fn deliver(&mut self, share: Share) {
-        let budget = self.options.outbox_bytes;
-        let (mut whole, mut writes, mut written, mut closing) = (0, 0, 0, 0);
-        let mut failed = Vec::new();
-        for key in self.cohorts.members(share.cohort) {
-            let Some(conn) = self.conns.get_mut(*key as usize) else { continue };
-            let (bytes, messages) = match share.late.get(key) {
-                None => (&share.bytes, share.messages),
-                Some((_, 0)) => continue,
-                Some((bytes, messages)) => (bytes, *messages),
-            };
-            let before = conn.waiting_bytes();
-            match conn.send(bytes, messages, budget) {
-                Sent::Whole => (whole, writes, written) = (whole + messages, writes + 1, written + bytes.len() as u64),
-                Sent::Queued => {
-                    let after = conn.waiting_bytes();
-                    self.metrics.pending(before, after);
-                    written += (bytes.len() - (after - before)) as u64;
-                }
-                Sent::Closing => closing += messages,
-                other => failed.push((*key, other, messages)),
-            }
+        if delivered {
+            self.metrics.turns.inc();
         }
-        self.metrics.delivered.inc_by(whole);
-        self.metrics.writes.inc_by(writes);
-        self.metrics.frames_per_write.observe(share.messages as f64, writes);
-        self.metrics.bytes_out.inc_by(written);
-        self.metrics.drop_messages("closing", closing);
-        for (key, sent, messages) in failed {
-            if sent == Sent::Overflow {
-                self.metrics.drop_messages(Close::Slow.reason(), messages);
-                self.begin_close(key, Close::Slow, false);
-            } else {
-                self.metrics.drop_messages("connection lost", messages);
-                self.remove(key, "connection lost");
+        if emitted {
+            for (conn, cohort, member) in self.cohorts.unite() {
+                if let Some(conn) = self.conns.get_mut(conn as usize) {
+                    (conn.cohort, conn.member) = (cohort, member);
+                }
             }
         }
     }
@@ -190,16 +187,20 @@ impl Shard {
             return;
         }
         let before = conn.waiting_bytes();
-        match conn.flush() {
-            Ok(messages) => {
+        match conn.flush(&self.metrics) {
+            Ok(gone) => {
                 let after = conn.waiting_bytes();
-                self.metrics.delivered.inc_by(messages);
-                self.metrics.bytes_out.inc_by((before - after) as u64);
+                self.metrics.bytes_out.inc_by(before.saturating_sub(after) as u64);
                 self.metrics.pending(before, after);
                 if conn.deaf && conn.outbox.is_none() {
                     // The close frame was the last word; the peer's end of the connection ends ours.
                     let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
                 }
+                self.metrics.delivered.inc_by(gone.total());
+                self.cohorts.ledger.each(&gone, 1, |account, count| {
+                    account.pending -= count;
+                    account.delivered += count;
+                });
             }
             Err(()) => self.remove(key, "connection lost"),
         }
@@ -209,10 +210,16 @@ impl Shard {
     fn send(&mut self, key: u32, bytes: &Bytes) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let before = conn.waiting_bytes();
-        match conn.send(bytes, 0, self.options.outbox_bytes) {
+        let spec = &conn.place.audience.spec;
+        let (pace, form) = (Pace { when_full: WhenFull::Close, ..spec.pace }, spec.form);
+        let parcel = Parcel { bytes, tally: &Tally::default(), staged: &[], pace, form };
+        match conn.send(&parcel, self.options.outbox_bytes, || None) {
             Sent::Whole | Sent::Closing => {}
-            Sent::Queued => self.metrics.pending(before, conn.waiting_bytes()),
-            Sent::Overflow => self.begin_close(key, Close::Slow, false),
+            Sent::Queued(_) => self.metrics.pending(before, conn.waiting_bytes()),
+            Sent::Overflow(_) => {
+                self.metrics.pending(before, conn.waiting_bytes());
+                self.begin_close(key, Farewell::at_once(Close::Slow));
+            }
             Sent::Broken => self.remove(key, "connection lost"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::life::Farewell;
 use super::{READS_A_TURN, Shard};
 use crate::stream::hub::conn::State;
 use crate::wire::{Close, Incoming, Opcode, frame};
@@ -68,7 +69,7 @@ impl Shard {
             self.send(key, &reply);
         }
         match (read.err().or(refused), ended) {
-            (Some(close), _) => self.begin_close(key, close, true),
+            (Some(close), _) => self.begin_close(key, Farewell::after_what_waits(close)),
             (None, Some(_)) => self.closed_by_peer(key),
             (None, None) => {}
         }
@@ -78,7 +79,7 @@ impl Shard {
     pub(super) fn closed_by_peer(&mut self, key: u32) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         if conn.state != State::Closing {
-            self.begin_close(key, Close::Normal, true);
+            self.begin_close(key, Farewell::after_what_waits(Close::Normal));
         }
         if self.conns.contains(key as usize) {
             self.remove(key, "closed");

@@ -1,0 +1,105 @@
+//! A turn's messages, to the sockets.
+
+use crate::stream::hub::cohorts::{Share, tally};
+use crate::stream::hub::conn::{Parcel, Sent};
+use crate::stream::ledger::Tally;
+use crate::stream::outbox::Marks;
+use crate::wire::Close;
+
+use super::Shard;
+use super::life::Farewell;
+
+impl Shard {
+    pub(super) fn deliver(&mut self, share: Share) {
+        let budget = self.options.outbox_bytes;
+        let (mut whole, mut writes, mut written) = (0, 0, 0);
+        // What is not the common case: a connection, what became of its part, and what its part was.
+        let mut others: Vec<(u32, Sent, Tally)> = Vec::new();
+        let cohorts = &self.cohorts;
+        let Some(audience) = cohorts.cohorts.get(share.cohort as usize).map(|cohort| cohort.audience.clone()) else {
+            return;
+        };
+        let (pace, form) = (audience.spec.pace, audience.spec.form);
+        let before = || Some(share.before.get_or_init(|| cohorts.marks(&audience)).clone());
+        for key in cohorts.members(share.cohort) {
+            let Some(conn) = self.conns.get_mut(*key as usize) else { continue };
+            let late = share.late.get(key).map(|(bytes, from)| (bytes, tally(&share.staged[*from..]), *from));
+            let (bytes, messages, from) = match &late {
+                None => (&share.bytes, &share.tally, 0),
+                Some((bytes, ..)) if bytes.is_empty() => continue,
+                Some((bytes, messages, from)) => (*bytes, messages, *from),
+            };
+            let had = conn.waiting_bytes();
+            let parcel = Parcel { bytes, tally: messages, staged: &share.staged[from..], pace, form };
+            match conn.send(&parcel, budget, &before) {
+                Sent::Whole if late.is_none() => {
+                    (whole, writes, written) = (whole + 1, writes + 1, written + bytes.len() as u64);
+                }
+                sent => {
+                    let has = conn.waiting_bytes();
+                    match &sent {
+                        Sent::Whole => (writes, written) = (writes + 1, written + bytes.len() as u64),
+                        Sent::Queued(_) | Sent::Overflow(_) => {
+                            self.metrics.pending(had, has);
+                            // Of what was to be sent, what neither waits nor was given up has been written.
+                            written += (had + bytes.len()).saturating_sub(has) as u64;
+                        }
+                        Sent::Closing | Sent::Broken => {}
+                    }
+                    others.push((*key, sent, messages.clone()));
+                }
+            }
+        }
+        let resume = if others.is_empty() { None } else { before() };
+        self.metrics.delivered.inc_by(whole * share.tally.total());
+        self.metrics.writes.inc_by(writes);
+        self.metrics.frames_per_write.observe(share.staged.len() as f64, writes);
+        self.metrics.bytes_out.inc_by(written);
+        let ledger = &mut self.cohorts.ledger;
+        ledger.each(&share.tally, whole, |account, count| account.delivered += count);
+        for (key, sent, messages) in others {
+            self.settle(key, sent, messages, resume.clone());
+        }
+    }
+
+    /// Keeps the books of a part that was not simply written, and does what it asks for.
+    fn settle(&mut self, key: u32, sent: Sent, messages: Tally, resume: Option<Marks>) {
+        match sent {
+            Sent::Whole => {
+                self.metrics.delivered.inc_by(messages.total());
+                self.cohorts.ledger.each(&messages, 1, |account, count| account.delivered += count);
+            }
+            Sent::Queued(kept) => self.keep(&kept.queued, &kept.conflated),
+            Sent::Overflow(kept) => {
+                self.keep(&kept.queued, &kept.conflated);
+                let lost = messages.without(&kept.queued).without(&kept.conflated);
+                self.dropped(Close::Slow.reason(), &lost);
+                self.begin_close(key, Farewell { resume, ..Farewell::at_once(Close::Slow) });
+            }
+            Sent::Closing => self.dropped("closing", &messages),
+            Sent::Broken => {
+                self.dropped("connection lost", &messages);
+                self.remove(key, "connection lost");
+            }
+        }
+    }
+
+    fn keep(&mut self, queued: &Tally, conflated: &Tally) {
+        self.metrics.conflated.inc_by(conflated.total());
+        let ledger = &mut self.cohorts.ledger;
+        ledger.each(queued, 1, |account, count| account.pending += count);
+        ledger.each(conflated, 1, |account, count| account.conflated += count);
+    }
+
+    /// Publications that a connection will not get, and had not been told to wait.
+    pub(super) fn dropped(&mut self, reason: &'static str, messages: &Tally) {
+        self.metrics.drop_messages(reason, messages.total());
+        self.cohorts.ledger.each(messages, 1, |account, count| *account.dropped.entry(reason).or_default() += count);
+    }
+
+    /// The same of what waited.
+    pub(super) fn abandoned(&mut self, reason: &'static str, messages: &Tally) {
+        self.cohorts.ledger.each(messages, 1, |account, count| account.pending -= count);
+        self.dropped(reason, messages);
+    }
+}
