@@ -75,6 +75,13 @@ async fn a_handshake_under_way_when_the_node_ends_is_told_too() {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = listener.accept().await.unwrap().0.into_std().unwrap();
         ticket.adopt(socket, Vec::new()).await;
+        let mut told = [0; 2];
+        tokio::time::timeout(PATIENCE, client.read_exact(&mut told)).await.expect("told in time").unwrap();
+        assert_eq!(told[0], 0x81, "first when to come back");
+        let mut notice = vec![0; usize::from(told[1])];
+        client.read_exact(&mut notice).await.unwrap();
+        let notice: Value = serde_json::from_slice(&notice).unwrap();
+        assert_eq!(notice["message_type"], "reconnect");
         let mut close = [0; 4];
         tokio::time::timeout(PATIENCE, client.read_exact(&mut close)).await.expect("told in time").unwrap();
         assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1012));

@@ -110,8 +110,12 @@ async fn after_a_lost_connection_a_gap_is_told_and_everything_later_arrives() {
     for round in 1..=5 {
         let killed = rig.redis.as_ref().unwrap().command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         assert_eq!(killed, ":1", "one connection subscribes");
-        rig.ears.gap().await;
-        // From the gap on everything must arrive: a client that loads its state anew now would not do so again.
+        // A gap for each channel of which nothing is known: plain messages may have been on it.
+        for _ in 0..if round == 1 { 300 } else { 297 } {
+            rig.ears.gap().await;
+        }
+        // From the gap on everything must arrive: a client that loads its state anew now would not do so again. And the
+        // channels that nodes alone have used have none: history tells that nothing was missed.
         for name in [&names[0], &names[150], &names[299]] {
             let position = rig.publish(name, "1").await;
             assert_eq!(position.offset, round);

@@ -37,6 +37,15 @@ impl Farewell {
     }
 }
 
+/// A shard that is coming to its end.
+pub(super) struct Draining {
+    pub until: Instant,
+    close: Close,
+    slots: Slots,
+    /// Connections that have their slot.
+    told: usize,
+}
+
 impl Shard {
     pub(super) fn reserve(&mut self, reservation: Reservation) {
         let Reservation { place, peer, beginning } = reservation;
@@ -70,10 +79,8 @@ impl Shard {
             place,
         });
         self.awaiting.insert(ticket, key);
-        if let Some((_, close)) = self.drain {
-            // Its handshake was under way when the drain began.
-            self.begin_close(key, Farewell::after_what_waits(close));
-        }
+        // Its handshake was under way when the drain began.
+        self.drain_one(key);
     }
 
     pub(super) fn adopt(&mut self, ticket: u64, socket: std::net::TcpStream, mut first: Vec<u8>) {
@@ -184,23 +191,26 @@ impl Shard {
         }
     }
 
-    /// Tells every client when to come back and where to resume, and closes behind what waits for it.
     pub(super) fn begin_drain(&mut self, close: Close, within: Duration, slots: Slots) {
-        self.drain = Some((Instant::now() + within, close));
+        self.drain = Some(Draining { until: Instant::now() + within, close, slots, told: 0 });
         let keys: Vec<u32> = self.conns.iter().map(|(key, _)| key as u32).collect();
-        for (index, key) in keys.into_iter().enumerate() {
-            // The shards deal the slots out in turn.
-            let slot = slots.delay(index * self.shards + self.index);
-            if let Some(conn) = self.conns.get(key as usize) {
-                let audience = &conn.place.audience;
-                let notice = json!({
-                    "message_type": "reconnect", "after_ms": slot.as_millis() as u64,
-                    "since": resume_token(self.cohorts.marks(audience).iter()),
-                });
-                let frame = audience.spec.form.dialect.encode(notice.to_string().as_bytes());
-                self.send(key, &frame);
-            }
-            self.begin_close(key, Farewell { slot: Some(slot), ..Farewell::after_what_waits(close) });
+        for key in keys {
+            self.drain_one(key);
         }
+    }
+
+    /// Tells one client when to come back and where to resume, and closes behind what waits for it.
+    fn drain_one(&mut self, key: u32) {
+        let (Some(drain), Some(conn)) = (&mut self.drain, self.conns.get(key as usize)) else { return };
+        // The shards deal the slots out in turn.
+        let slot = drain.slots.delay(drain.told * self.shards + self.index);
+        let close = drain.close;
+        drain.told += 1;
+        let audience = &conn.place.audience;
+        let since = resume_token(self.cohorts.marks(audience).iter());
+        let notice = json!({ "message_type": "reconnect", "after_ms": slot.as_millis() as u64, "since": since });
+        let frame = audience.spec.form.dialect.encode(notice.to_string().as_bytes());
+        self.send(key, &frame);
+        self.begin_close(key, Farewell { slot: Some(slot), ..Farewell::after_what_waits(close) });
     }
 }

@@ -16,7 +16,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::sync::oneshot;
 
-use self::life::Farewell;
+use self::life::{Draining, Farewell};
 use self::tell::Departed;
 use super::HubOptions;
 use super::cohorts::Cohorts;
@@ -53,8 +53,8 @@ pub(super) struct Shard {
     closing: Vec<(Instant, u32, u64)>,
     next_tick: Instant,
     tick: u64,
-    /// Once the server ends: until when, and what connections are told.
-    drain: Option<(Instant, Close)>,
+    /// Once the server ends.
+    drain: Option<Draining>,
     /// Connections that are no more, for whoever asks what became of a message.
     departed: VecDeque<Departed>,
     /// Who waits for the books, and who asks for a client: answered between two turns.
@@ -125,12 +125,12 @@ impl Shard {
         if Instant::now() >= self.next_tick {
             self.on_tick();
         }
-        self.drain.is_none_or(|(deadline, _)| !self.conns.is_empty() && Instant::now() < deadline)
+        self.drain.as_ref().is_none_or(|drain| !self.conns.is_empty() && Instant::now() < drain.until)
     }
 
     fn wait(&mut self, events: &mut Events) {
         let idle = self.unread.is_empty() && self.inbox.may_sleep();
-        let mut until = self.drain.map_or(self.next_tick, |(deadline, _)| deadline.min(self.next_tick));
+        let mut until = self.drain.as_ref().map_or(self.next_tick, |drain| drain.until.min(self.next_tick));
         until = self.cohorts.next_due().map_or(until, |due| due.min(until));
         let timeout = if idle { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         if let Err(error) = self.poll.poll(events, Some(timeout))
