@@ -32,6 +32,7 @@ mod stream_hub;
 mod stream_kit;
 mod stream_metrics;
 mod stream_nodes;
+mod stream_recovery;
 mod stream_redis;
 mod stream_ws;
 mod support;
