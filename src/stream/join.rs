@@ -138,7 +138,8 @@ impl Node {
         steps: Vec<Step>,
         joining: &Joining,
     ) -> Beginning {
-        let stands: Vec<Mark> = audience.watches.iter().filter_map(|w| lines[&w.active.id].mark().cloned()).collect();
+        let stand = |line: &Line| line.mark().cloned().unwrap_or_else(Mark::unknown);
+        let stands: Vec<Mark> = audience.watches.iter().map(|watch| stand(&lines[&watch.active.id])).collect();
         let ticket = self.hub().next_ticket();
         let mut backlog = Backlog::new(audience, self, stands.clone());
         let mut channels = serde_json::Map::new();

@@ -77,6 +77,12 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Of a channel of which the broker has said nothing.
+    pub fn unknown() -> Self {
+        let nowhere = Position { offset: 0, epoch: "".into() };
+        Self { shared: nowhere.clone(), local: nowhere }
+    }
+
     /// What the mark is once `position` has been reached.
     pub fn reach(&mut self, position: &Position) {
         let line = if position.is_local() { &mut self.local } else { &mut self.shared };
@@ -92,7 +98,7 @@ impl Mark {
 /// What a client gives back to resume: by comma, without this node's own numbering while nothing stands in it.
 pub fn resume_token<'a>(marks: impl IntoIterator<Item = &'a Mark>) -> String {
     let all = marks.into_iter().flat_map(|mark| [&mark.shared, &mark.local]);
-    let told = all.filter(|position| !position.is_local() || position.offset > 0);
+    let told = all.filter(|position| !position.epoch.is_empty() && (!position.is_local() || position.offset > 0));
     told.map(Position::to_string).collect::<Vec<_>>().join(",")
 }
 

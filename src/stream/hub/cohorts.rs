@@ -89,10 +89,10 @@ impl Cohorts {
             Some(key) => key,
             None => self.found(audience),
         };
-        for (watch, mark) in audience.watches.iter().zip(marks) {
+        for (index, watch) in audience.watches.iter().enumerate() {
             if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
                 listeners.members += 1;
-                listeners.mark.get_or_insert_with(|| mark.clone());
+                listeners.mark = listeners.mark.take().or_else(|| marks.get(index).cloned());
             }
         }
         let cohort = &mut self.cohorts[key as usize];
@@ -260,9 +260,9 @@ impl Cohorts {
 
     /// Where the cohort's channels stand, as of the last turn that was written.
     pub fn marks(&self, audience: &Audience) -> Marks {
-        let marks = audience.watches.iter().filter_map(|watch| {
-            let listeners = self.by_channel.get(&watch.active.id)?;
-            listeners.mark.clone()
+        let marks = audience.watches.iter().map(|watch| {
+            let known = self.by_channel.get(&watch.active.id).and_then(|listeners| listeners.mark.clone());
+            known.unwrap_or_else(Mark::unknown)
         });
         audience.share_marks(marks.collect())
     }

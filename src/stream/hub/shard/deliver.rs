@@ -12,7 +12,7 @@ use super::life::Farewell;
 impl Shard {
     pub(super) fn deliver(&mut self, share: Share) {
         let budget = self.options.outbox_bytes;
-        let (mut whole, mut writes, mut written) = (0, 0, 0);
+        let (mut whole, mut written) = (0, 0);
         // What is not the common case: a connection, what became of its part, and what its part was.
         let mut others: Vec<(u32, Sent, Tally)> = Vec::new();
         let cohorts = &self.cohorts;
@@ -21,39 +21,41 @@ impl Shard {
         };
         let (pace, form) = (audience.spec.pace, audience.spec.form);
         let before = || Some(share.before.get_or_init(|| cohorts.marks(&audience)).clone());
+        let common = Parcel { bytes: &share.bytes, tally: &share.tally, staged: &share.staged, pace, form };
         for key in cohorts.members(share.cohort) {
             let Some(conn) = self.conns.get_mut(*key as usize) else { continue };
-            let late = share.late.get(key).map(|(bytes, from)| (bytes, tally(&share.staged[*from..]), *from));
-            let (bytes, messages, from) = match &late {
-                None => (&share.bytes, &share.tally, 0),
-                Some((bytes, ..)) if bytes.is_empty() => continue,
-                Some((bytes, messages, from)) => (*bytes, messages, *from),
-            };
-            let had = conn.waiting_bytes();
-            let parcel = Parcel { bytes, tally: messages, staged: &share.staged[from..], pace, form };
-            match conn.send(&parcel, budget, &before) {
-                Sent::Whole if late.is_none() => {
-                    (whole, writes, written) = (whole + 1, writes + 1, written + bytes.len() as u64);
+            if !share.late.is_empty()
+                && let Some((bytes, from)) = share.late.get(key)
+            {
+                if !bytes.is_empty() {
+                    let messages = tally(&share.staged[*from..]);
+                    let had = conn.waiting_bytes();
+                    let staged = &share.staged[*from..];
+                    let sent = conn.send(&Parcel { bytes, tally: &messages, staged, pace, form }, budget, &before);
+                    self.metrics.pending(had, conn.waiting_bytes());
+                    others.push((*key, sent, messages));
                 }
+                continue;
+            }
+            let had = conn.waiting_bytes();
+            match conn.send(&common, budget, &before) {
+                Sent::Whole => whole += 1,
                 sent => {
                     let has = conn.waiting_bytes();
-                    match &sent {
-                        Sent::Whole => (writes, written) = (writes + 1, written + bytes.len() as u64),
-                        Sent::Queued(_) | Sent::Overflow(_) => {
-                            self.metrics.pending(had, has);
-                            // Of what was to be sent, what neither waits nor was given up has been written.
-                            written += (had + bytes.len()).saturating_sub(has) as u64;
-                        }
-                        Sent::Closing | Sent::Broken => {}
+                    if matches!(sent, Sent::Queued(_) | Sent::Overflow(_)) {
+                        self.metrics.pending(had, has);
+                        // Of what was to be sent, what neither waits nor was given up has been written.
+                        written += (had + share.bytes.len()).saturating_sub(has) as u64;
                     }
-                    others.push((*key, sent, messages.clone()));
+                    others.push((*key, sent, share.tally.clone()));
                 }
             }
         }
+        written += whole * share.bytes.len() as u64;
         let resume = if others.is_empty() { None } else { before() };
         self.metrics.delivered.inc_by(whole * share.tally.total());
-        self.metrics.writes.inc_by(writes);
-        self.metrics.frames_per_write.observe(share.staged.len() as f64, writes);
+        self.metrics.writes.inc_by(whole);
+        self.metrics.frames_per_write.observe(share.staged.len() as f64, whole);
         self.metrics.bytes_out.inc_by(written);
         let ledger = &mut self.cohorts.ledger;
         ledger.each(&share.tally, whole, |account, count| account.delivered += count);
