@@ -199,9 +199,7 @@ impl Settings {
         self.auth.check()?;
         self.queue.check()?;
         self.alerts.check(&self.smtp)?;
-        let open =
-            self.auth.secret_key.is_none() && self.auth.jwt_secret_key.is_none() && self.auth.api_keys.is_empty();
-        if open && !self.server.listen.ip().is_loopback() {
+        if self.auth.is_open() && !self.server.listen.ip().is_loopback() {
             bail!(
                 "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
                 self.server.listen

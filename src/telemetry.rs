@@ -48,6 +48,7 @@ pub mod name {
 
     // auth
     pub const AUTH_FAILURES: &str = "auth_failures";
+    pub const AUTH_KEY_SETS: &str = "auth_key_set_looks";
 
     // rows, outbox, queue, alerts
     pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use fanfare::auth::{
-    AuthError, AuthOptions, AuthOptionsError, Credentials, Gate, Identity, Permission, Role, Secret, issue_token,
+    AuthError, AuthOptions, AuthOptionsError, Credentials, Gate, Identity, Permission, Proof, Role, Secret, issue_token,
 };
 use fanfare::clock::Clock;
 use fanfare::telemetry::Registry;
@@ -30,6 +30,7 @@ pub fn options() -> AuthOptions {
             Secret::new(format!("admin:{ADMIN_KEY}")),
             Secret::new(format!("user:sha256:{hash}")),
         ],
+        ..Default::default()
     }
 }
 
@@ -181,7 +182,7 @@ fn roles_may_what_they_are_said_to() {
         (Role::Manager, [true, true, true, false]),
         (Role::Admin, [true, true, true, true]),
     ] {
-        let identity = Identity { subject: "x".into(), role };
+        let identity = Identity::new("x", role, Proof::ApiKey);
         assert_eq!([Read, Write, Delete, Manage].map(|permission| identity.may(permission)), may, "{role}");
     }
 }
