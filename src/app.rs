@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
-use crate::auth::Gate;
+use crate::auth::{Gate, Secret};
 use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
 use crate::feeds::{Figures, Outbox, Relay};
+use crate::http::limits::Limits;
 use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
@@ -58,14 +59,20 @@ impl App {
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock, metrics)?;
+        gate.load_key_set().await?;
+        tasks.spawn("token keys", gate.clone().keep_key_set_fresh(tasks.stop()));
+        let redis_url = settings.redis.url.as_ref().map(Secret::expose);
+        let limits = Limits::new(&settings.rate, redis_url, metrics).await;
+        let limits = limits.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
+        tasks.spawn("rate limits", limits.clone().sweep(tasks.stop()));
         let origins = settings.edge.allowed_origins.clone();
-        let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), metrics);
+        let sessions = Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), metrics);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db)?;
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
+        let router = routes::router(Parts { gate, origins, limits, sessions, admin, inventory, prices });
         let router = layers::apply(router, &settings.edge, http_metrics);
         Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
     }

@@ -15,6 +15,7 @@ use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
 use crate::feeds::price::PriceOptions;
 use crate::http::layers::EdgeOptions;
+use crate::http::limits::RateOptions;
 use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
 use crate::session::LimitOptions;
@@ -54,6 +55,7 @@ pub struct Settings {
     pub http: ServerOptions,
     pub edge: EdgeOptions,
     pub limits: LimitOptions,
+    pub rate: RateOptions,
     pub stream: HubOptions,
     pub memory: MemoryOptions,
     pub redis: Redis,
@@ -270,6 +272,8 @@ mod tests {
         assert_eq!(settings.server.listen, "127.0.0.1:8000".parse().unwrap());
         assert_eq!(format!("{:?}", settings.stream), format!("{:?}", HubOptions::default()));
         assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
+        assert_eq!(format!("{:?}", settings.rate), format!("{:?}", RateOptions::default()));
+        assert_eq!(format!("{:?}", settings.auth), format!("{:?}", AuthOptions::default()));
         assert_eq!(format!("{:?}", settings.memory), format!("{:?}", MemoryOptions::default()));
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));

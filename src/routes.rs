@@ -10,7 +10,8 @@ use crate::admin::Admin;
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
-use crate::http::{assets, guard};
+use crate::http::limits::{Limits, Policy, limit};
+use crate::http::{Origins, assets, guard};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -19,6 +20,8 @@ use crate::{admin, feeds};
 #[derive(Clone, FromRef)]
 pub struct Parts {
     pub gate: Gate,
+    pub origins: Origins,
+    pub limits: Limits,
     pub sessions: Sessions,
     pub admin: Admin,
     pub inventory: Inventory,
@@ -27,7 +30,7 @@ pub struct Parts {
 
 pub fn router(parts: Parts) -> Router {
     Router::new()
-        .merge(browsers())
+        .merge(browsers(&parts))
         .merge(producers(&parts))
         .merge(operators(&parts))
         .fallback(assets::serve)
@@ -35,12 +38,12 @@ pub fn router(parts: Parts) -> Router {
 }
 
 /// Dashboards: the page and the live feeds. A WebSocket checks its own credentials, as browsers cannot give it headers.
-fn browsers() -> Router<Parts> {
+fn browsers(parts: &Parts) -> Router<Parts> {
     let mut router = Router::new();
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
     }
-    router
+    router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
@@ -62,8 +65,15 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/history", get(price::history_of))
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
-        .route("/api/publish", post(admin::routes::publish))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+        .merge(
+            // Who may publish on which channel, the handler asks.
+            Router::new()
+                .route("/api/publish", post(admin::routes::publish))
+                .route_layer(from_fn_with_state(parts.gate.clone(), guard::publishers)),
+        )
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
 /// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine.

@@ -100,6 +100,14 @@ impl Identity {
         }
     }
 
+    /// Whether there is a channel at all that it may publish on.
+    pub fn publishes(&self) -> bool {
+        match &self.scopes {
+            Some(scopes) => scopes.publish(),
+            None => self.role >= Role::Manager,
+        }
+    }
+
     /// Whether it may post learning events.
     pub fn may_post_events(&self) -> bool {
         match &self.scopes {

@@ -48,6 +48,10 @@ impl Scopes {
         self.any(|scope| matches!(scope, Scope::Publish(pattern) if pattern.matches(channel)))
     }
 
+    pub(super) fn publish(&self) -> bool {
+        self.any(|scope| matches!(scope, Scope::Publish(_)))
+    }
+
     pub(super) fn allow_feed(&self, feed: &str) -> bool {
         self.any(|scope| matches!(scope, Scope::Feed(pattern) if pattern.matches(feed)))
     }
