@@ -7,11 +7,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::Admin;
-use crate::auth::Gate;
+use crate::auth::{Accounts, Gate};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::limits::{Limits, Policy, limit};
-use crate::http::{Origins, assets, guard};
+use crate::http::{Origins, accounts, assets, guard};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -22,6 +22,7 @@ pub struct Parts {
     pub gate: Gate,
     pub origins: Origins,
     pub limits: Limits,
+    pub accounts: Accounts,
     pub sessions: Sessions,
     pub admin: Admin,
     pub inventory: Inventory,
@@ -31,6 +32,7 @@ pub struct Parts {
 pub fn router(parts: Parts) -> Router {
     Router::new()
         .merge(browsers(&parts))
+        .merge(people(&parts))
         .merge(producers(&parts))
         .merge(operators(&parts))
         .fallback(assets::serve)
@@ -48,6 +50,24 @@ fn browsers(parts: &Parts) -> Router<Parts> {
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::upgrade(feed, sessions, request))
+}
+
+/// People who log in, and whoever wants to know who he is.
+fn people(parts: &Parts) -> Router<Parts> {
+    let limited = |policy| from_fn_with_state(parts.limits.on(policy, &parts.gate), limit);
+    let log_in = Router::new().route("/api/v1/auth/login", post(accounts::log_in));
+    let refresh = Router::new().route("/api/v1/auth/refresh", post(accounts::refresh));
+    let known = Router::new()
+        .route("/api/v1/auth/logout", post(accounts::log_out))
+        .route("/api/v1/auth/me", get(accounts::me))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::known));
+    let admins = Router::new()
+        .route("/api/v1/auth/revoke", post(accounts::revoke))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only));
+    log_in
+        .route_layer(limited(Policy::LogIn))
+        .merge(refresh.merge(known).merge(admins).route_layer(limited(Policy::Api)))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
 /// Back ends and tools that change rows and publish: GET reads, DELETE deletes, everything else writes.

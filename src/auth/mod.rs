@@ -1,5 +1,6 @@
 //! Who is calling, and what it may do. Knows no HTTP: `http::guard` reads the credentials out of a request.
 
+mod accounts; // who logs in with a password
 mod claims; // what a token says
 mod gate; // credentials → identity
 mod identity;
@@ -11,6 +12,7 @@ mod scope; // what a key may, one by one
 mod secret;
 mod token;
 
+pub use accounts::{AccountError, AccountInfo, Accounts, Notice, Session};
 pub use claims::{Claims, Info, Overrides, ServerSub, TokenId};
 pub use gate::{AuthError, Credentials, Gate};
 pub use identity::{Identity, Permission, Proof, Role};

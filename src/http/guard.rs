@@ -146,6 +146,17 @@ pub async fn operators(State(gate): State<Gate>, request: Request, next: Next) -
     pass(&gate, Permission::Write, request, next).await
 }
 
+/// Middleware: lets through whoever is known.
+pub async fn known(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    match Caller::taken_from(&gate, &mut request, InUrl::Nothing).await.let_in(&gate) {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Middleware: lets through who may publish on some channel; on which, the handler asks.
 pub async fn publishers(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let caller = Caller::taken_from(&gate, &mut request, InUrl::Nothing).await;

@@ -1,5 +1,6 @@
 //! The edge kit: what every HTTP endpoint shares.
 
+pub mod accounts;
 pub mod assets;
 pub mod guard;
 pub mod layers;

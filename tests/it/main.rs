@@ -6,6 +6,8 @@ mod alerts_mail;
 mod alerts_webhook;
 mod auth_gate;
 mod auth_http;
+mod auth_key_sets;
+mod auth_kit;
 mod clients;
 mod db_failures;
 mod demo_day;
