@@ -4,6 +4,7 @@
 
 mod alerts_mail;
 mod alerts_webhook;
+mod auth_accounts;
 mod auth_gate;
 mod auth_http;
 mod auth_key_sets;
@@ -17,6 +18,8 @@ mod http_kit;
 mod http_layers;
 mod http_server;
 mod inventory_lists;
+mod limits_events;
+mod limits_requests;
 mod page;
 mod price_approval;
 mod price_races;

@@ -210,9 +210,13 @@ impl Accounts {
     async fn revoke_all(&self, mut tx: Tx, subject: &str) -> Result<(), AccountError> {
         let now = self.0.clock.now();
         sql::end_all_families(&mut tx, subject).await?;
-        let number = sql::revoke_subject(&mut tx, subject, now).await?;
+        // Who logged in after the last time, within the same second, was given a token of the second after it.
+        let before = sql::revoked_until(&mut tx, subject).await?;
+        let issued_until_s = before.map_or(now.timestamp(), |before| now.timestamp().max(before + 1));
+        let until = DateTime::from_timestamp_secs(issued_until_s).unwrap_or(now);
+        let number = sql::revoke_subject(&mut tx, subject, until, now).await?;
         tx.commit().await?;
-        let revocation = Revocation::Subject { subject: subject.into(), issued_until_s: now.timestamp() };
+        let revocation = Revocation::Subject { subject: subject.into(), issued_until_s };
         self.0.gate.revocations().add(revocation);
         (self.0.notice)(number);
         tracing::info!(target: "security", subject, "all tokens revoked");
@@ -246,7 +250,10 @@ impl Accounts {
         let Inner { options, gate, clock, .. } = &*self.0;
         let now = clock.now();
         let role = account.role.parse().unwrap_or(Role::User);
-        let issued_s = gate.revocations().first_good_second(&account.name, now.timestamp());
+        // Not the memory's word alone: the command line may have revoked a moment ago.
+        let void_until = sql::revoked_until(tx, &account.name).await?;
+        let earliest = void_until.map_or(now.timestamp(), |until| now.timestamp().max(until + 1));
+        let issued_s = gate.revocations().first_good_second(&account.name, earliest);
         let ttl = Duration::from_secs(options.access_ttl_s);
         let access_token = issue_token_at(options, issued_s, &account.name, role, ttl)?;
         let access = gate.examine(&Credentials { bearer: Some(&access_token), ..Credentials::default() });

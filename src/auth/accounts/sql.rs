@@ -126,11 +126,23 @@ pub(super) async fn revoke_token(
     Ok(tx.fetch_one::<Id>(sql, args![token_id, until, now]).await?.id)
 }
 
+/// Up to which second everything that a subject was given is void.
+pub(super) async fn revoked_until(tx: &mut Tx, subject: &str) -> Result<Option<i64>, DbError> {
+    let sql =
+        "SELECT id, token_id, subject, until_at FROM revocations WHERE subject = $1 ORDER BY until_at DESC LIMIT 1";
+    Ok(tx.fetch_optional::<Revoked>(sql, args![subject]).await?.map(|row| row.until_at.timestamp()))
+}
+
 /// A new row in place of the old, so that whoever reads on from the last number finds it.
-pub(super) async fn revoke_subject(tx: &mut Tx, subject: &str, now: DateTime<Utc>) -> Result<i64, DbError> {
+pub(super) async fn revoke_subject(
+    tx: &mut Tx,
+    subject: &str,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<i64, DbError> {
     tx.execute("DELETE FROM revocations WHERE subject = $1", args![subject]).await?;
-    let sql = "INSERT INTO revocations (subject, until_at, created_at) VALUES ($1, $2, $2) RETURNING id";
-    Ok(tx.fetch_one::<Id>(sql, args![subject, now]).await?.id)
+    let sql = "INSERT INTO revocations (subject, until_at, created_at) VALUES ($1, $2, $3) RETURNING id";
+    Ok(tx.fetch_one::<Id>(sql, args![subject, until, now]).await?.id)
 }
 
 pub(super) async fn revocations_after(db: &Db, id: i64) -> Result<Vec<Revoked>, DbError> {
