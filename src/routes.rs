@@ -30,13 +30,12 @@ pub struct Parts {
 }
 
 pub fn router(parts: Parts) -> Router {
-    Router::new()
-        .merge(browsers(&parts))
-        .merge(people(&parts))
-        .merge(producers(&parts))
-        .merge(operators(&parts))
-        .fallback(assets::serve)
-        .with_state(parts)
+    let mut router =
+        Router::new().merge(browsers(&parts)).merge(people(&parts)).merge(producers(&parts)).merge(operators(&parts));
+    if parts.gate.is_open() {
+        router = router.route_layer(from_fn_with_state(parts.origins.clone(), guard::local_names));
+    }
+    router.fallback(assets::serve).with_state(parts)
 }
 
 /// Dashboards: the page and the live feeds. A WebSocket checks its own credentials, as browsers cannot give it headers.
@@ -101,7 +100,8 @@ fn operators(parts: &Parts) -> Router<Parts> {
     let figures = Router::new()
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
-        .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/detailed", get(admin::routes::health_detailed))

@@ -201,6 +201,18 @@ pub async fn origins(State(origins): State<Origins>, request: Request, next: Nex
     Problem::new(StatusCode::FORBIDDEN, "origin", "this Origin may not call; see ALLOWED_ORIGINS").into_response()
 }
 
+/// Middleware of an open server: refuses names that are not this machine's. See [`Origins::is_local`].
+pub async fn local_names(State(origins): State<Origins>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("not text"));
+    // A client without a Host is no browser.
+    if host.is_none_or(|host| origins.is_local(host)) {
+        return next.run(request).await;
+    }
+    tracing::warn!(target: "security", "request under a foreign host name refused");
+    let detail = "without keys this server answers to names of this machine only; see ALLOWED_ORIGINS";
+    Problem::new(StatusCode::FORBIDDEN, "host", detail).into_response()
+}
+
 fn is_own(origins: &Origins, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
     origins.allows(text(header::ORIGIN), text(header::HOST))

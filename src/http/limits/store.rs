@@ -94,16 +94,19 @@ mod tests {
     use std::time::Duration;
 
     use governor::clock::FakeRelativeClock;
+    use governor::middleware::NoOpMiddleware;
     use governor::{Quota, RateLimiter};
 
     use super::*;
+
+    type Limiter = RateLimiter<u128, BoundedStore, FakeRelativeClock, NoOpMiddleware<Nanos>>;
 
     #[test]
     fn a_million_addresses_take_bounded_memory_and_a_known_one_stays_limited() {
         const MOST: usize = 20_000;
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_minute(NonZeroU32::new(5).unwrap());
-        let limiter = RateLimiter::new(quota, BoundedStore::new(MOST), clock.clone());
+        let limiter: Limiter = RateLimiter::new(quota, BoundedStore::new(MOST), clock.clone());
         let (loud, mut admitted) = (7_u128, 0);
         for address in 1_000_000..2_000_000_u128 {
             assert!(limiter.check_key(&address).is_ok());
@@ -122,7 +125,7 @@ mod tests {
     fn what_is_as_good_as_new_is_forgotten_by_the_clock() {
         let clock = FakeRelativeClock::default();
         let quota = Quota::per_minute(NonZeroU32::new(60).unwrap());
-        let limiter = RateLimiter::new(quota, BoundedStore::new(10_000), clock.clone());
+        let limiter: Limiter = RateLimiter::new(quota, BoundedStore::new(10_000), clock.clone());
         clock.advance(Duration::from_secs(100));
         for address in 0..1000 {
             assert!(limiter.check_key(&address).is_ok());
