@@ -23,6 +23,7 @@ CREATE INDEX refresh_tokens_family ON refresh_tokens (family);
 CREATE INDEX refresh_tokens_account ON refresh_tokens (account_id);
 CREATE INDEX refresh_tokens_access ON refresh_tokens (access_id);
 CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);
+CREATE INDEX refresh_tokens_used ON refresh_tokens (used_at) WHERE used_at IS NOT NULL;
 
 -- Tokens taken back before their time: one by its id, or all that a subject was given up to a second.
 CREATE TABLE revocations (

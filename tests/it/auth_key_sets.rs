@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::auth_kit::{Provider, Signer, key_set};
-use crate::support::temp_dir;
+use crate::support::{Fanfare, Settings, http, next_json, temp_dir};
 
 const SECRET: &str = "a secret for tests, long enough: 0123456789";
 
@@ -167,4 +167,33 @@ fn a_key_set_that_anybody_could_change_on_its_way_is_refused() {
     for bad in ["http://id.example/keys", "ftp://127.0.0.1/keys", "keys", "file:///keys", "http://127.0.0.1.example/"] {
         assert_eq!(check(bad), Err(AuthOptionsError::JwksUrl), "{bad}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_another_systems_tokens_by_header_query_and_subprotocol_through_a_rotation() {
+    let (first, second) = (Signer::rsa("one"), Signer::ec("two"));
+    let provider = Provider::start(key_set(&[&first])).await;
+    let settings = Settings::new()
+        .env("FANFARE__AUTH__JWKS_URL", provider.url.clone())
+        .env("FANFARE__AUTH__JWKS_RETRY_MS", "1")
+        .env("FANFARE__AUTH__AUDIENCE", "shop");
+    let server = Fanfare::start(settings).await;
+    let claims = |role: &str| {
+        let exp = Clock::system().now().timestamp() + 60;
+        json!({"sub": "ann", "exp": exp, "role": role, "aud": ["x", "shop"]})
+    };
+    let post = async |token: String| {
+        let item = json!({"sku": format!("A-{}", fastrand::u32(..)), "name": "x"});
+        let request = http().post(format!("{}/api/v1/inventory", server.url())).bearer_auth(token).json(&item);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(post(first.sign(&claims("user"))).await, 403);
+    assert_eq!(post(first.sign(&claims("manager"))).await, 201);
+    assert_eq!(post(second.sign(&claims("manager"))).await, 401);
+    provider.hand_out(Some(key_set(&[&second])));
+    // The stream's own handshake is the first to show the new key.
+    let mut stream = server.ws(&format!("/ws/inventory?token={}", second.sign(&claims("user")))).await;
+    assert_eq!(post(second.sign(&claims("manager"))).await, 201);
+    assert_eq!(next_json(&mut stream).await["action"], "created");
+    assert_eq!(post(first.sign(&claims("manager"))).await, 401);
 }

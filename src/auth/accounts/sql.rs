@@ -150,8 +150,11 @@ pub(super) async fn revocations_after(db: &Db, id: i64) -> Result<Vec<Revoked>, 
     db.fetch_all(sql, args![id]).await
 }
 
-/// Deletes what has ended by itself.
+/// Deletes what has ended by itself, and used refresh tokens after a day: a thief who waits longer is refused all the
+/// same, but no longer noticed.
 pub(super) async fn tidy(db: &Db, now: DateTime<Utc>) -> Result<(), DbError> {
+    let day_ago = now - chrono::TimeDelta::days(1);
+    db.execute("DELETE FROM refresh_tokens WHERE used_at < $1", args![day_ago]).await?;
     db.execute("DELETE FROM revocations WHERE token_id IS NOT NULL AND until_at < $1", args![now]).await?;
     db.execute("DELETE FROM refresh_tokens WHERE expires_at < $1", args![now]).await?;
     Ok(())
