@@ -1,9 +1,15 @@
 //! Limits on requests, against the real server: who is counted as what, and how it is told.
 
-use reqwest::{Response, StatusCode};
+use std::sync::LazyLock;
+
+use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Fanfare, Redis, Settings, eventually, http};
+use crate::support::{Fanfare, PATIENCE, Redis, Settings, eventually};
+
+/// One client for many requests. It keeps no connections, which would belong to the runtime of one test.
+static HTTP: LazyLock<Client> =
+    LazyLock::new(|| Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap());
 
 const SECRET: &str = "a secret for tests, long enough: 0123456789";
 const KEY: &str = "key-of-the-warehouse-0123456789abcdef";
@@ -13,7 +19,7 @@ fn secured() -> Settings {
 }
 
 async fn get(server: &Fanfare, headers: &[(&str, &str)]) -> Response {
-    let mut request = http().get(format!("{}/api/v1/inventory", server.url()));
+    let mut request = HTTP.get(format!("{}/api/v1/inventory", server.url()));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -30,7 +36,7 @@ async fn admitted(server: &Fanfare, count: usize, headers: &[(&str, &str)]) -> u
 }
 
 async fn metric(server: &Fanfare, name: &str) -> f64 {
-    let text = http().get(format!("{}/metrics", server.url())).send().await.unwrap().text().await.unwrap();
+    let text = HTTP.get(format!("{}/metrics", server.url())).send().await.unwrap().text().await.unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<f64>().ok());
     lines.sum()
 }
@@ -57,7 +63,7 @@ async fn who_shows_nothing_gets_a_hundred_a_minute_and_who_shows_a_key_is_not_hi
     assert_eq!(admitted(&server, 150, &[("x-api-key", KEY)]).await, 150, "the same address");
     assert!(metric(&server, "fanfare_rate_limited_total{caller=\"address\"}").await >= 20.0);
     // What costs nothing is not counted.
-    assert_eq!(http().get(format!("{}/health", server.url())).send().await.unwrap().status(), 200);
+    assert_eq!(HTTP.get(format!("{}/health", server.url())).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +115,7 @@ async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
         "the last hop counts"
     );
     // The health of the services behind is not for whom a proxy passes on.
-    let figures = http().get(format!("{}/metrics", server.url())).header("x-forwarded-for", "203.0.113.5");
+    let figures = HTTP.get(format!("{}/metrics", server.url())).header("x-forwarded-for", "203.0.113.5");
     assert_eq!(figures.send().await.unwrap().status(), 401);
 }
 
@@ -155,7 +161,7 @@ async fn log_in_is_limited_more_strictly_by_address_and_by_account() {
         secured().env("FANFARE__EDGE__TRUSTED_PROXIES", "127.0.0.1").env("FANFARE__RATE__LOG_IN_PER_ACCOUNT", "14");
     let server = Fanfare::start(settings).await;
     let log_in = async |from: &str, name: &str| {
-        let request = http().post(format!("{}/api/v1/auth/login", server.url())).header("x-forwarded-for", from);
+        let request = HTTP.post(format!("{}/api/v1/auth/login", server.url())).header("x-forwarded-for", from);
         let body = json!({"name": name, "password": "wrong, but long enough"});
         request.header("x-api-key", KEY).json(&body).send().await.unwrap()
     };

@@ -9,6 +9,7 @@ mod auth_gate;
 mod auth_http;
 mod auth_key_sets;
 mod auth_kit;
+mod auth_log_ins;
 mod auth_matrix;
 mod clients;
 mod db_failures;
