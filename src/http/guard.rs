@@ -26,12 +26,12 @@ pub fn identify(gate: &Gate, headers: &HeaderMap, query_token: Option<&str>) -> 
 fn credentials<'a>(headers: &'a HeaderMap, query_token: Option<&'a str>) -> Credentials<'a> {
     // A key that is not even text is a wrong key, not a missing one.
     let api_key = headers.get(X_API_KEY).map(|value| value.to_str().unwrap_or_default());
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = authorization.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    Credentials { api_key, bearer, query_token }
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    let under = |named: &str| {
+        authorization.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(named)).map(|(_, credential)| credential.trim())
+    };
+    // `apikey` is what some server libraries of the channel protocol write.
+    Credentials { api_key: api_key.or_else(|| under("apikey")), bearer: under("bearer"), query_token }
 }
 
 /// Where credentials may stand beside the headers.
@@ -63,11 +63,14 @@ impl Caller {
             InUrl::StreamToken => websocket_token(request.headers(), request.uri().query()),
             _ => None,
         };
-        let shown = credentials(request.headers(), token.as_deref());
-        let by_key = Credentials { api_key: key.as_deref(), ..Credentials::default() };
-        let in_url = key.is_some() && shown.api_key.is_none() && shown.bearer.is_none();
-        let shown = if in_url { by_key } else { shown };
+        let mut shown = credentials(request.headers(), token.as_deref());
+        let in_header = shown.api_key.is_some() || shown.bearer.is_some();
+        if !in_header {
+            shown.api_key = key.as_deref();
+        }
         gate.prepare(&shown).await;
+        // In open mode nobody is known by what the URL says.
+        let in_url = !in_header && (key.is_some() || token.is_some()) && !gate.is_open();
         Self { identity: gate.examine(&shown), in_url }
     }
 
@@ -83,8 +86,11 @@ impl Caller {
         }
     }
 
-    fn let_in(self, gate: &Gate) -> Result<Identity, Problem> {
-        Ok(self.identity.inspect_err(|error| gate.refused(*error))?)
+    /// Whoever is known by a header; what the URL says is good for streams and events alone.
+    async fn by_header(gate: &Gate, request: &mut Request) -> Result<Identity, Problem> {
+        let caller = Self::taken_from(gate, request, InUrl::Nothing).await;
+        let identity = if caller.in_url { Err(AuthError::Missing) } else { caller.identity };
+        Ok(identity.inspect_err(|error| gate.refused(*error))?)
     }
 }
 
@@ -148,7 +154,7 @@ pub async fn operators(State(gate): State<Gate>, request: Request, next: Next) -
 
 /// Middleware: lets through whoever is known.
 pub async fn known(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match Caller::taken_from(&gate, &mut request, InUrl::Nothing).await.let_in(&gate) {
+    match Caller::by_header(&gate, &mut request).await {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
             next.run(request).await
@@ -159,8 +165,7 @@ pub async fn known(State(gate): State<Gate>, mut request: Request, next: Next) -
 
 /// Middleware: lets through who may publish on some channel; on which, the handler asks.
 pub async fn publishers(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let caller = Caller::taken_from(&gate, &mut request, InUrl::Nothing).await;
-    match caller.let_in(&gate) {
+    match Caller::by_header(&gate, &mut request).await {
         Ok(identity) if identity.publishes() => {
             request.extensions_mut().insert(identity);
             next.run(request).await
@@ -175,11 +180,11 @@ pub async fn publishers(State(gate): State<Gate>, mut request: Request, next: Ne
 pub async fn event_writers(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let caller = Caller::taken_from(&gate, &mut request, InUrl::EventKey).await;
     let in_url = caller.in_url;
-    let identity = match caller.let_in(&gate) {
+    let identity = match caller.identity.inspect_err(|error| gate.refused(*error)) {
         Ok(identity) => identity,
-        Err(problem) => return problem.into_response(),
+        Err(error) => return Problem::from(error).into_response(),
     };
-    let refusal = if in_url && !identity.only_posts_events() && !gate.is_open() {
+    let refusal = if in_url && !identity.only_posts_events() {
         "a key in the URL must have the scope events:write and no other"
     } else if !identity.may_post_events() {
         "this needs the scope events:write"
@@ -219,8 +224,7 @@ fn is_own(origins: &Origins, headers: &HeaderMap) -> bool {
 }
 
 async fn pass(gate: &Gate, permission: Permission, mut request: Request, next: Next) -> Response {
-    let caller = Caller::taken_from(gate, &mut request, InUrl::Nothing).await;
-    match caller.let_in(gate).and_then(|identity| permit(identity, permission)) {
+    match Caller::by_header(gate, &mut request).await.and_then(|identity| permit(identity, permission)) {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
             next.run(request).await

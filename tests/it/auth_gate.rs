@@ -12,6 +12,7 @@ use fanfare::auth::{
 use fanfare::clock::Clock;
 use fanfare::telemetry::Registry;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -300,6 +301,45 @@ fn a_minted_key_opens_by_its_entry_alone() {
     assert!(matches!(check(format!("[reads]:{KEY}")), Err(AuthOptionsError::Scope { number: 1, .. })));
     assert_eq!(check(format!("user:hmac-sha256:{}", "0".repeat(64))), Err(AuthOptionsError::NoPepper { number: 1 }));
     assert_eq!(check(format!("[read]:{KEY}")), Ok(()));
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd_for_a_token(text in "\\PC{0,80}", parts in prop::collection::vec("[A-Za-z0-9_-]{0,40}", 0..5)) {
+        for text in [text, parts.join(".")] {
+            prop_assert!(bearer(&gate(), &text).is_err());
+        }
+    }
+
+    #[test]
+    fn odd_claims_and_headers_under_a_good_signature_do_no_harm(claims in json_value(), name in "[a-z]{2,4}", header in json_value()) {
+        let named = json!({"sub": "ann", "exp": NOW_S + 60, (name): claims.clone()});
+        for claims in [claims, named] {
+            if let Ok(identity) = bearer(&gate(), &sign(Algorithm::HS256, SECRET, &claims)) {
+                prop_assert!(!identity.subject.is_empty());
+            }
+        }
+        let head = BASE64.encode(json!({"alg": "HS256", "kid": header}).to_string());
+        let odd = format!("{head}.e30.AAAA");
+        prop_assert!(bearer(&gate(), &odd).is_err());
+    }
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,10}".prop_map(Value::from),
+    ];
+    let name = "sub|exp|nbf|iat|aud|iss|jti|info|meta|channels|subs|channel|override|role|b64info|[a-z]{0,3}";
+    leaf.prop_recursive(3, 16, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
 }
 
 #[test]

@@ -29,7 +29,20 @@ async fn events(api_keys: Vec<String>, rate: RateOptions) -> Router {
         .route("/api/v1/events", post(who))
         .route("/api/v1/events/{key}", post(who))
         .route_layer(from_fn_with_state(gate.clone(), guard::event_writers))
-        .route_layer(from_fn_with_state(limits.on(Policy::Events, &gate), limit));
+        .route_layer(from_fn_with_state(limits.on(Policy::Events, &gate), limit))
+        // Put together wrongly: a guard for headers behind a layer that looks into the URL.
+        .merge(
+            Router::new()
+                .route("/api/v1/other/{key}", post(who))
+                .route_layer(from_fn_with_state(gate.clone(), guard::by_method))
+                .route_layer(from_fn_with_state(limits.on(Policy::Events, &gate), limit)),
+        )
+        .merge(
+            Router::new()
+                .route("/api/v1/stream", post(who))
+                .route_layer(from_fn_with_state(gate.clone(), guard::by_method))
+                .route_layer(from_fn_with_state(limits.on(Policy::Streams, &gate), limit)),
+        );
     let edge = EdgeOptions {
         allowed_origins: fanfare::http::Origins::parse("http://127.0.0.1:18888").unwrap(),
         ..EdgeOptions::default()
@@ -72,6 +85,11 @@ async fn a_key_in_the_url_may_post_events_and_must_be_good_for_nothing_else() {
     }
     for path in ["/api/v1/events", "/api/v1/events?key=", "/api/v1/events?key=wrong", "/api/v1/events/wrong"] {
         ask(&router, path, &[]).await.problem(401);
+    }
+    for path in [format!("/api/v1/other/{admin_key}"), format!("/api/v1/stream?token={admin_key}")] {
+        ask(&router, &path, &[]).await.problem(401);
+        assert_eq!(ask(&router, &path, &[("x-api-key", &admin_key)]).await.status, 200);
+        assert_eq!(ask(&router, &path, &[("authorization", &format!("apikey {admin_key}"))]).await.status, 200);
     }
     // A header that is shown is what counts.
     let both = ask(&router, &format!("/api/v1/events?key={events_key}"), &[("x-api-key", "wrong")]).await;
