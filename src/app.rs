@@ -9,21 +9,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
-use crate::auth::Gate;
+use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
 use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
+use crate::http::limits::Limits;
 use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::session::{Sessions, Snapshots};
-use crate::stream::{Broker, Channel, FeedSpec, Hub, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics};
+use crate::stream::{
+    Broker, Channel, FeedSpec, Hub, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics, Tags,
+};
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
 use crate::wire::Close;
+
+/// Where nodes tell each other of revocations.
+const REVOCATIONS: &str = "system:revocations";
 
 /// Every part, made and connected, none of them serving yet.
 pub struct App {
@@ -57,16 +63,27 @@ impl App {
         let relaying = Tasks::new();
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
-        let gate = Gate::new(&settings.auth, clock, metrics)?;
+        let gate = Gate::new(&settings.auth, clock.clone(), metrics)?;
+        gate.load_key_set().await?;
+        tasks.spawn("token keys", gate.clone().keep_key_set_fresh(tasks.stop()));
+        let notice = revocation_notice(&node);
+        let accounts = Accounts::new(db.clone(), gate.clone(), clock, settings.auth.clone(), notice);
+        accounts.load_revocations().await.context("reading the revoked tokens")?;
+        tasks.spawn("revocations", accounts.clone().watch(tasks.stop()));
+        let redis_url = settings.redis.url.as_ref().map(Secret::expose);
+        let limits = Limits::new(&settings.rate, redis_url, metrics).await;
+        let limits = limits.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
+        tasks.spawn("rate limits", limits.clone().sweep(tasks.stop()));
         let origins = settings.edge.allowed_origins.clone();
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
-        let sessions = Sessions::new(node.clone(), gate.clone(), origins, settings.limits.clone(), snapshots, metrics);
+        let sessions =
+            Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db)?;
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
+        let router = routes::router(Parts { gate, origins, limits, accounts, sessions, admin, inventory, prices });
         let router = layers::apply(router, &settings.edge, http_metrics);
         Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
     }
@@ -128,6 +145,22 @@ async fn broker(settings: &Settings, hub: Hub) -> anyhow::Result<Arc<dyn Broker>
             Arc::new(redis.context("Redis (REDIS_URL) cannot be used")?)
         }
         None => Arc::new(Memory::new(settings.memory.clone(), history, sink)),
+    })
+}
+
+/// Tells the other nodes that there is a revocation to read. Only its number: whoever listens learns no name, and whoever
+/// forges it causes one look at the database. Lost on its way, it is found by the next look without it.
+fn revocation_notice(node: &Node) -> Notice {
+    let node = node.clone();
+    Arc::new(move |number| {
+        let node = node.clone();
+        tokio::spawn(async move {
+            let Ok(channel) = Channel::new(REVOCATIONS) else { return };
+            let data = format!("{{\"revocation_id\":{number}}}").into();
+            if let Err(error) = node.publish(&channel, data, Tags::new()).await {
+                tracing::warn!(%error, "the other nodes were not told of a revocation");
+            }
+        });
     })
 }
 

@@ -1,5 +1,7 @@
 //! What each command of the command line does.
 
+mod user;
+
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,11 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::auth::{Role, issue_token};
+use crate::auth::{MintedKey, Role, issue_token};
 use crate::clock::Clock;
 use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::{demo, telemetry};
+
+pub use user::UserCommand;
 
 /// What the command line may say about where a server lives.
 #[derive(clap::Args, Default)]
@@ -34,12 +38,15 @@ pub fn load(file: Option<&Path>, place: Place) -> anyhow::Result<Loaded> {
     Loaded::read(file, std::env::vars(), Overrides { listen: place.listen, data_dir: place.data_dir })
 }
 
-/// Who the printed token is for.
+/// Who the printed token is for, or what the printed API key may.
 #[derive(clap::Args)]
 pub struct TokenRequest {
     /// The caller's name, the token's `sub`.
-    #[arg(long)]
-    sub: String,
+    #[arg(long, required_unless_present = "api_key")]
+    sub: Option<String>,
+    /// Make an API key instead: a role, or scopes such as "events:write" or "subscribe:price:* publish:inventory:*".
+    #[arg(long, value_name = "ROLE OR SCOPES", conflicts_with = "sub")]
+    api_key: Option<String>,
     /// admin, manager or user.
     #[arg(long, default_value = "user")]
     role: Role,
@@ -81,10 +88,24 @@ pub fn migrate(loaded: Loaded) -> anyhow::Result<()> {
     })
 }
 
-/// Prints a token signed with the configured secret.
+/// Prints a token signed with the configured secret, or a new API key and the entry by which a server knows it.
 pub fn token(loaded: Loaded, request: TokenRequest) -> anyhow::Result<()> {
+    let options = &loaded.settings.auth;
+    if let Some(grant) = &request.api_key {
+        let minted = MintedKey::mint(options, grant)?;
+        say(&format!("key    {}\nentry  {}", minted.key.expose(), minted.entry))?;
+        eprintln!("Add the entry to auth.api_keys (FANFARE__AUTH__API_KEYS, by comma). The key is not kept anywhere.");
+        return Ok(());
+    }
     let ttl = Duration::from_secs(request.ttl_s);
-    say(&issue_token(&loaded.settings.auth, &Clock::system(), &request.sub, request.role, ttl)?)
+    let subject = request.sub.unwrap_or_default();
+    say(&issue_token(options, &Clock::system(), &subject, request.role, ttl)?)
+}
+
+/// Accounts that log in with a password.
+pub fn user(loaded: Loaded, command: UserCommand) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(user::run(loaded.settings, command))
 }
 
 pub fn check_config(loaded: Loaded) -> anyhow::Result<()> {

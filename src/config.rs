@@ -15,6 +15,7 @@ use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
 use crate::feeds::price::PriceOptions;
 use crate::http::layers::EdgeOptions;
+use crate::http::limits::RateOptions;
 use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
 use crate::session::LimitOptions;
@@ -54,6 +55,7 @@ pub struct Settings {
     pub http: ServerOptions,
     pub edge: EdgeOptions,
     pub limits: LimitOptions,
+    pub rate: RateOptions,
     pub stream: HubOptions,
     pub memory: MemoryOptions,
     pub redis: Redis,
@@ -205,9 +207,7 @@ impl Settings {
         self.auth.check()?;
         self.queue.check()?;
         self.alerts.check(&self.smtp)?;
-        let open =
-            self.auth.secret_key.is_none() && self.auth.jwt_secret_key.is_none() && self.auth.api_keys.is_empty();
-        if open && !self.server.listen.ip().is_loopback() {
+        if self.auth.is_open() && !self.server.listen.ip().is_loopback() {
             bail!(
                 "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
                 self.server.listen
@@ -278,6 +278,8 @@ mod tests {
         assert_eq!(settings.server.listen, "127.0.0.1:8000".parse().unwrap());
         assert_eq!(format!("{:?}", settings.stream), format!("{:?}", HubOptions::default()));
         assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
+        assert_eq!(format!("{:?}", settings.rate), format!("{:?}", RateOptions::default()));
+        assert_eq!(format!("{:?}", settings.auth), format!("{:?}", AuthOptions::default()));
         assert_eq!(format!("{:?}", settings.memory), format!("{:?}", MemoryOptions::default()));
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));

@@ -28,8 +28,11 @@ enum Command {
     Worker(Place),
     /// Bring the database's tables up to date and end.
     Migrate(Place),
-    /// Print a token for a caller.
+    /// Print a token for a caller, or a new API key.
     Token(commands::TokenRequest),
+    /// Accounts that log in with a password.
+    #[command(subcommand)]
+    User(commands::UserCommand),
     /// Play a day of synthetic shop traffic against a running server.
     Demo(demo::DemoOptions),
     /// Print the settings in force, secrets hidden, or say what is wrong with them.
@@ -44,6 +47,7 @@ fn main() -> std::process::ExitCode {
         Command::Worker(place) => load(place).and_then(commands::worker),
         Command::Migrate(place) => load(place).and_then(commands::migrate),
         Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
+        Command::User(command) => load(Place::default()).and_then(|it| commands::user(it, command)),
         Command::Demo(options) => commands::demo(options),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),
     };

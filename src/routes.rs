@@ -7,10 +7,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::Admin;
-use crate::auth::Gate;
+use crate::auth::{Accounts, Gate};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
-use crate::http::{assets, guard};
+use crate::http::limits::{Limits, Policy, limit};
+use crate::http::{Origins, accounts, assets, guard};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -19,6 +20,9 @@ use crate::{admin, feeds};
 #[derive(Clone, FromRef)]
 pub struct Parts {
     pub gate: Gate,
+    pub origins: Origins,
+    pub limits: Limits,
+    pub accounts: Accounts,
     pub sessions: Sessions,
     pub admin: Admin,
     pub inventory: Inventory,
@@ -26,25 +30,43 @@ pub struct Parts {
 }
 
 pub fn router(parts: Parts) -> Router {
-    Router::new()
-        .merge(browsers())
-        .merge(producers(&parts))
-        .merge(operators(&parts))
-        .fallback(assets::serve)
-        .with_state(parts)
+    let mut router =
+        Router::new().merge(browsers(&parts)).merge(people(&parts)).merge(producers(&parts)).merge(operators(&parts));
+    if parts.gate.is_open() {
+        router = router.route_layer(from_fn_with_state(parts.origins.clone(), guard::local_names));
+    }
+    router.fallback(assets::serve).with_state(parts)
 }
 
 /// Dashboards: the page and the live feeds. A WebSocket checks its own credentials, as browsers cannot give it headers.
-fn browsers() -> Router<Parts> {
+fn browsers(parts: &Parts) -> Router<Parts> {
     let mut router = Router::new();
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
     }
-    router
+    router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::upgrade(feed, sessions, request))
+}
+
+/// People who log in, and whoever wants to know who he is.
+fn people(parts: &Parts) -> Router<Parts> {
+    let limited = |policy| from_fn_with_state(parts.limits.on(policy, &parts.gate), limit);
+    let log_in = Router::new().route("/api/v1/auth/login", post(accounts::log_in));
+    let refresh = Router::new().route("/api/v1/auth/refresh", post(accounts::refresh));
+    let known = Router::new()
+        .route("/api/v1/auth/logout", post(accounts::log_out))
+        .route("/api/v1/auth/me", get(accounts::me))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::known));
+    let admins = Router::new()
+        .route("/api/v1/auth/revoke", post(accounts::revoke))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only));
+    log_in
+        .route_layer(limited(Policy::LogIn))
+        .merge(refresh.merge(known).merge(admins).route_layer(limited(Policy::Api)))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
 /// Back ends and tools that change rows and publish: GET reads, DELETE deletes, everything else writes.
@@ -62,8 +84,15 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/history", get(price::history_of))
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
-        .route("/api/publish", post(admin::routes::publish))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+        .merge(
+            // Who may publish on which channel, the handler asks.
+            Router::new()
+                .route("/api/publish", post(admin::routes::publish))
+                .route_layer(from_fn_with_state(parts.gate.clone(), guard::publishers)),
+        )
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
 /// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine.
@@ -73,7 +102,8 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/system-info", get(admin::routes::system_info))
         .route("/api/v1/ledger", get(admin::fate::ledger))
         .route("/api/v1/explain", get(admin::fate::explain))
-        .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/ready", get(admin::routes::ready))

@@ -52,6 +52,10 @@ pub mod name {
 
     // auth
     pub const AUTH_FAILURES: &str = "auth_failures";
+    pub const AUTH_KEY_SETS: &str = "auth_key_set_looks";
+    pub const RATE_LIMITED: &str = "rate_limited";
+    pub const RATE_LIMIT_KEYS: &str = "rate_limit_keys";
+    pub const RATE_LIMIT_FALLBACKS: &str = "rate_limit_fallbacks";
 
     // rows, outbox, queue, alerts
     pub const DB_QUERY_DURATION: &str = "db_query_duration_seconds";

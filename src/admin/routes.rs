@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Admin, ServiceHealth, VERSION, metrics};
+use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
 use crate::stream::{Channel, Outgoing, PublishError};
 
@@ -98,9 +99,17 @@ struct PublishedAt {
 }
 
 /// `POST /api/publish`: publishes as it is, past the feeds and their rules.
-pub async fn publish(State(admin): State<Admin>, Json(body): Json<PublishBody>) -> Result<Json<Published>, Problem> {
+pub async fn publish(
+    State(admin): State<Admin>,
+    caller: Identity,
+    Json(body): Json<PublishBody>,
+) -> Result<Json<Published>, Problem> {
     let channel = Channel::new(&body.channel)
         .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;
+    if !caller.may_publish(channel.as_str()) {
+        tracing::warn!(target: "security", subject = %caller.subject, %channel, "publish refused");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this key may not publish on this channel"));
+    }
     let data = Bytes::from(String::from(Box::<str>::from(body.data)));
     let tags = body.tags.into_iter().collect();
     let key: Option<Arc<str>> = body.idempotency_key.map(Into::into);

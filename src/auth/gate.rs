@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
-use super::options::{HASH_PREFIX, role_and_key};
+use super::jwks::KeySet;
+use super::keys::Keys;
 use super::token::TokenReader;
-use super::{AuthOptions, AuthOptionsError, Identity, Role};
+use super::{AuthOptions, AuthOptionsError, Claims, Identity, Proof, Revocation, Revocations, Role};
 use crate::clock::Clock;
 use crate::telemetry::{Registry, name};
 
@@ -41,6 +41,12 @@ pub enum AuthError {
     Expired,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("the token is meant for another audience")]
+    OtherAudience,
+    #[error("the token is another issuer's")]
+    OtherIssuer,
+    #[error("the token has been revoked")]
+    Revoked,
 }
 
 /// Tells who is calling. Cheap to clone.
@@ -50,17 +56,12 @@ pub struct Gate {
 }
 
 struct Inner {
-    keys: Vec<StoredKey>,
-    mac: Hmac<Sha256>,
+    keys: Keys,
     tokens: Option<TokenReader>,
+    key_set: Option<KeySet>,
+    revocations: Revocations,
     clock: Clock,
     failures: Family<ReasonLabel, Counter>,
-}
-
-/// An API key as it is kept: neither the key nor a hash that could be looked up elsewhere.
-struct StoredKey {
-    mac: [u8; 32],
-    identity: Identity,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,24 +72,32 @@ struct ReasonLabel {
 impl Gate {
     pub fn new(options: &AuthOptions, clock: Clock, registry: &mut Registry) -> Result<Self, AuthOptionsError> {
         options.check()?;
-        let mac = match &options.secret_key {
-            Some(secret) => keyed(secret.expose().as_bytes()),
-            // Without a secret the hashes only have to hold for this process.
-            None => keyed(uuid::Uuid::new_v4().as_bytes()),
-        };
-        let mut keys = Vec::with_capacity(options.api_keys.len());
-        for (entry, number) in options.api_keys.iter().zip(1..) {
-            let (role, key) = role_and_key(entry);
-            let hash = match key.strip_prefix(HASH_PREFIX) {
-                Some(hex) => from_hex(hex).ok_or(AuthOptionsError::NotAHash { number })?,
-                None => Sha256::digest(key.as_bytes()).into(),
-            };
-            keys.push(StoredKey { mac: seal(&mac, &hash), identity: key_identity(&hash, role) });
-        }
+        let keys = Keys::new(options)?;
         let failures = Family::default();
         registry.register(name::AUTH_FAILURES, "Credentials refused, by reason", failures.clone());
-        let tokens = options.token_secret().map(TokenReader::new);
-        Ok(Self { inner: Arc::new(Inner { keys, mac, tokens, clock, failures }) })
+        let key_set = KeySet::new(options, registry);
+        let tokens = TokenReader::new(options, key_set.clone());
+        let revocations = Revocations::default();
+        Ok(Self { inner: Arc::new(Inner { keys, tokens, key_set, revocations, clock, failures }) })
+    }
+
+    /// Reads the key set for the first time. A file that cannot be read ends the start; a URL is tried again later, as
+    /// this server does not depend on another one's being up.
+    pub async fn load_key_set(&self) -> Result<(), AuthOptionsError> {
+        match &self.inner.key_set {
+            Some(set) => match set.load().await {
+                Err(error) if set.is_file() => Err(AuthOptionsError::JwksFile(error.to_string())),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the key set fresh until `stop`.
+    pub async fn keep_key_set_fresh(self, stop: CancellationToken) {
+        if let Some(set) = self.inner.key_set.clone() {
+            set.keep_fresh(stop).await;
+        }
     }
 
     /// Whether there is nothing to check callers by, so that everybody is an admin.
@@ -98,41 +107,92 @@ impl Gate {
 
     /// Who shows these credentials. A refusal is counted and logged for the security log, without the secret.
     pub fn identify(&self, credentials: &Credentials<'_>) -> Result<Identity, AuthError> {
+        self.examine(credentials).inspect_err(|error| self.refused(*error))
+    }
+
+    /// Looks for the public key that a token names where it is not known yet. To be awaited before the others, which then
+    /// answer at once.
+    pub async fn prepare(&self, credentials: &Credentials<'_>) {
+        if let (Some(tokens), Some(token)) = (&self.inner.tokens, credentials.bearer.or(credentials.query_token)) {
+            tokens.prepare(token).await;
+        }
+    }
+
+    /// [`Gate::identify`] that neither counts nor logs: for asking before somebody else decides.
+    pub fn examine(&self, credentials: &Credentials<'_>) -> Result<Identity, AuthError> {
         if self.is_open() {
             return Ok(Identity::anonymous_admin());
         }
-        let identified = match (credentials.api_key, credentials.bearer.or(credentials.query_token)) {
-            (Some(key), _) => self.by_key(key).ok_or(AuthError::BadKey),
-            (None, Some(either)) => match (self.by_key(either), &self.inner.tokens) {
+        match (credentials.api_key, credentials.bearer.or(credentials.query_token)) {
+            (Some(key), _) => self.inner.keys.find(key).ok_or(AuthError::BadKey),
+            (None, Some(either)) => match (self.inner.keys.find(either), &self.inner.tokens) {
                 (Some(identity), _) => Ok(identity),
                 // What has no dots was meant as a key.
-                (None, Some(tokens)) if either.contains('.') => tokens.read(either, &self.inner.clock),
+                (None, Some(tokens)) if either.contains('.') => self.by_token(tokens, either),
                 (None, _) => Err(AuthError::BadKey),
             },
             (None, None) => Err(AuthError::Missing),
-        };
-        if let Err(error) = identified {
-            self.inner.failures.get_or_create(&ReasonLabel { reason: error.reason() }).inc();
-            match error {
-                // Nobody tried anything: a browser that is not logged in yet.
-                AuthError::Missing => tracing::debug!(target: "security", reason = error.reason(), "caller refused"),
-                _ => tracing::warn!(target: "security", reason = error.reason(), "caller refused"),
-            }
         }
-        identified
     }
 
-    /// Compares with every key in full, so that the time taken says nothing about any of them.
-    fn by_key(&self, key: &str) -> Option<Identity> {
-        let mac = seal(&self.inner.mac, &Sha256::digest(key.as_bytes()).into());
-        let (mut found, mut at) = (Choice::from(0), 0u32);
-        for (stored, index) in self.inner.keys.iter().zip(0u32..) {
-            let equal = stored.mac.ct_eq(&mac);
-            at.conditional_assign(&index, equal);
-            found |= equal;
+    /// Counts a refusal and tells the security log of it.
+    pub fn refused(&self, error: AuthError) {
+        self.inner.failures.get_or_create(&ReasonLabel { reason: error.reason() }).inc();
+        match error {
+            // Nobody tried anything: a browser that is not logged in yet.
+            AuthError::Missing => tracing::debug!(target: "security", reason = error.reason(), "caller refused"),
+            _ => tracing::warn!(target: "security", reason = error.reason(), "caller refused"),
         }
-        if bool::from(found) { self.inner.keys.get(at as usize).map(|stored| stored.identity.clone()) } else { None }
     }
+
+    /// The claims of a connection token of the channel protocol, which needs neither `sub` nor `exp`. A subscription
+    /// token is none.
+    pub async fn connection_token(&self, token: &str) -> Result<(Claims, Identity), AuthError> {
+        let (claims, identity) = self.channel_token(token).await?;
+        if claims.channel.is_some() { Err(AuthError::BadToken) } else { Ok((claims, identity)) }
+    }
+
+    /// The claims of a subscription token. That its channel and its subject are those of the request, the caller checks.
+    pub async fn subscription_token(&self, token: &str) -> Result<Claims, AuthError> {
+        let (claims, _) = self.channel_token(token).await?;
+        if claims.channel.is_some() { Ok(claims) } else { Err(AuthError::BadToken) }
+    }
+
+    async fn channel_token(&self, token: &str) -> Result<(Claims, Identity), AuthError> {
+        let tokens = self.inner.tokens.as_ref().ok_or(AuthError::BadToken)?;
+        tokens.prepare(token).await;
+        let read = tokens.read(token, &self.inner.clock).and_then(|(claims, id)| {
+            let subject = claims.subject.clone().unwrap_or_default();
+            let identity = token_identity(subject, claims.clone(), id);
+            if self.inner.revocations.holds(&identity) { Err(AuthError::Revoked) } else { Ok((claims, identity)) }
+        });
+        read.inspect_err(|error| self.refused(*error))
+    }
+
+    fn by_token(&self, tokens: &TokenReader, token: &str) -> Result<Identity, AuthError> {
+        let (claims, id) = tokens.read(token, &self.inner.clock)?;
+        let (Some(subject), Some(_), None) = (claims.subject.clone(), claims.expires_at_ms, &claims.channel) else {
+            return Err(AuthError::BadToken);
+        };
+        let identity = token_identity(subject, claims, id);
+        if self.inner.revocations.holds(&identity) { Err(AuthError::Revoked) } else { Ok(identity) }
+    }
+
+    pub fn revocations(&self) -> &Revocations {
+        &self.inner.revocations
+    }
+
+    /// Every revocation from now on, for whoever holds connections open: each that [`Revocation::concerns`] a
+    /// connection's identity ends it.
+    pub fn watch_revocations(&self) -> broadcast::Receiver<Revocation> {
+        self.inner.revocations.watch()
+    }
+}
+
+/// A role that is not ours gives the least.
+fn token_identity(subject: String, claims: Claims, id: super::TokenId) -> Identity {
+    let role = claims.role.as_deref().and_then(|role| role.parse().ok()).unwrap_or(Role::User);
+    Identity::new(subject, role, Proof::Token { claims: Arc::new(claims), id })
 }
 
 impl AuthError {
@@ -145,29 +205,9 @@ impl AuthError {
             AuthError::BadSignature => "bad_signature",
             AuthError::Expired => "expired",
             AuthError::NotYetValid => "not_yet_valid",
+            AuthError::OtherAudience => "other_audience",
+            AuthError::OtherIssuer => "other_issuer",
+            AuthError::Revoked => "revoked",
         }
     }
-}
-
-#[allow(clippy::expect_used, reason = "HMAC takes keys of every length")]
-fn keyed(secret: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret).expect("HMAC takes keys of every length")
-}
-
-fn seal(mac: &Hmac<Sha256>, hash: &[u8; 32]) -> [u8; 32] {
-    mac.clone().chain_update(hash).finalize().into_bytes().into()
-}
-
-/// The start of a hash names a key in logs without giving it away.
-fn key_identity(hash: &[u8; 32], role: Role) -> Identity {
-    let [a, b, c, d, ..] = *hash;
-    Identity { subject: format!("key:{a:02x}{b:02x}{c:02x}{d:02x}").into(), role }
-}
-
-fn from_hex(hex: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    for (byte, at) in hash.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    (hex.len() == 64).then_some(hash)
 }

@@ -1,16 +1,23 @@
-//! JSON Web Tokens, signed with a shared secret: issued by the command line, checked by the gate.
+//! JSON Web Tokens: issued by the command line and by log-ins, checked by the gate.
 
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-use super::{AuthError, AuthOptions, Identity, Role, Secret};
+use super::claims::Raw;
+use super::jwks::KeySet;
+use super::{AuthError, AuthOptions, Claims, Role, TokenId};
 use crate::clock::Clock;
 
 /// What the clocks of two machines may differ.
-const LEEWAY_S: f64 = 5.0;
+const LEEWAY_MS: i64 = 5_000;
+/// Longer ones are not tokens.
+const MOST_BYTES: usize = 16 * 1024;
+/// What shared secrets sign with; keys of a key set name their own, so that neither can be taken for the other.
+const HMAC: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -26,6 +33,11 @@ struct Issued<'a> {
     role: &'a str,
     iat: i64,
     exp: i64,
+    jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
 }
 
 /// Signs a token (HS256) for `subject`, valid from now for `ttl`.
@@ -36,62 +48,123 @@ pub fn issue_token(
     role: Role,
     ttl: Duration,
 ) -> Result<String, TokenError> {
+    issue_token_at(options, clock.now().timestamp(), subject, role, ttl)
+}
+
+/// [`issue_token`] with another second to begin in.
+pub(super) fn issue_token_at(
+    options: &AuthOptions,
+    iat: i64,
+    subject: &str,
+    role: Role,
+    ttl: Duration,
+) -> Result<String, TokenError> {
     let secret = options.token_secret().ok_or(TokenError::NoSecret)?;
-    let iat = clock.now().timestamp();
     let exp = iat.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-    let claims = Issued { sub: subject, role: role.as_str(), iat, exp };
+    let jti = uuid::Uuid::new_v4().simple().to_string();
+    let (aud, iss) = (options.audience.first().map(String::as_str), options.issuer.as_deref());
+    let claims = Issued { sub: subject, role: role.as_str(), iat, exp, jti, aud, iss };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
-/// The claims that are looked at. RFC 7519 lets times have fractions.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: f64,
-    nbf: Option<f64>,
-    /// Other systems' tokens have roles of their own, not all of them text.
-    role: Option<serde_json::Value>,
-}
-
-/// Checks tokens against one secret.
+/// Checks tokens against the shared secrets and the key set.
 pub(super) struct TokenReader {
-    key: DecodingKey,
-    validation: Validation,
+    secrets: Vec<DecodingKey>,
+    key_set: Option<KeySet>,
+    audience: Vec<String>,
+    issuer: Option<String>,
 }
 
 impl TokenReader {
-    pub fn new(secret: &Secret) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // The list is what refuses `none` and the confusion of a public key with a secret.
-        validation.algorithms = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        // Times are checked below, against the one clock.
-        validation.validate_exp = false;
-        // Tokens of existing back ends name audiences that were never agreed on here; the secret is what is shared.
-        validation.validate_aud = false;
-        Self { key: DecodingKey::from_secret(secret.expose().as_bytes()), validation }
+    /// `None` where there is nothing to check tokens by.
+    pub fn new(options: &AuthOptions, key_set: Option<KeySet>) -> Option<Self> {
+        let secrets = options.token_secret().into_iter().chain(&options.jwt_previous_secret_key);
+        let secrets: Vec<_> = secrets.map(|it| DecodingKey::from_secret(it.expose().as_bytes())).collect();
+        if secrets.is_empty() && key_set.is_none() {
+            return None;
+        }
+        Some(Self { secrets, key_set, audience: options.audience.clone(), issuer: options.issuer.clone() })
     }
 
-    pub fn read(&self, token: &str, clock: &Clock) -> Result<Identity, AuthError> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => AuthError::BadSignature,
-                _ => AuthError::BadToken,
-            })?
-            .claims;
-        let now_s = clock.now_ms() as f64 / 1000.0;
-        if claims.exp + LEEWAY_S <= now_s {
+    /// Looks for the key that a token names where it is not known yet; [`TokenReader::read`] is quick after it.
+    pub async fn prepare(&self, token: &str) {
+        let Some(key_set) = &self.key_set else { return };
+        if let Ok(header) = header(token)
+            && !HMAC.contains(&header.alg)
+        {
+            key_set.look_for(header.kid.as_deref()).await;
+        }
+    }
+
+    /// What a token says, if its signature holds, it is in force now, and it is meant for here.
+    pub fn read(&self, token: &str, clock: &Clock) -> Result<(Claims, TokenId), AuthError> {
+        let header = header(token)?;
+        let claims = if HMAC.contains(&header.alg) {
+            self.secrets.iter().map(|key| verify(token, key, header.alg)).reduce(first_good)
+        } else {
+            let keys = self.key_set.as_ref().map(KeySet::keys).unwrap_or_default();
+            keys.iter()
+                .filter(|key| key.algorithms.contains(&header.alg) && (header.kid.is_none() || key.id == header.kid))
+                .map(|key| verify(token, &key.key, header.alg))
+                .reduce(first_good)
+        };
+        let claims = claims.unwrap_or(Err(AuthError::BadToken))?;
+        self.judge(&claims, clock.now_ms())?;
+        let id = token_id(&claims, token);
+        Ok((claims, id))
+    }
+
+    fn judge(&self, claims: &Claims, now_ms: i64) -> Result<(), AuthError> {
+        if claims.expires_at_ms.is_some_and(|exp| exp.saturating_add(LEEWAY_MS) <= now_ms) {
             return Err(AuthError::Expired);
         }
-        if claims.nbf.is_some_and(|nbf| nbf - LEEWAY_S > now_s) {
+        if claims.not_before_ms.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_MS) > now_ms) {
             return Err(AuthError::NotYetValid);
         }
-        if claims.sub.is_empty() {
-            return Err(AuthError::BadToken);
+        if !self.audience.is_empty() && !claims.audience.iter().any(|named| self.audience.contains(named)) {
+            return Err(AuthError::OtherAudience);
         }
-        // A role that is not ours gives the least.
-        let role = claims.role.as_ref().and_then(|role| role.as_str()).and_then(|role| role.parse().ok());
-        Ok(Identity { subject: claims.sub.into(), role: role.unwrap_or(Role::User) })
+        if self.issuer.is_some() && claims.issuer != self.issuer {
+            return Err(AuthError::OtherIssuer);
+        }
+        Ok(())
     }
+}
+
+fn header(token: &str) -> Result<Header, AuthError> {
+    if token.len() > MOST_BYTES {
+        return Err(AuthError::BadToken);
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| AuthError::BadToken)?;
+    // An extension that must be understood is not.
+    if header.crit.is_some() { Err(AuthError::BadToken) } else { Ok(header) }
+}
+
+/// One key, one algorithm: the list is what refuses `none` and the confusion of a public key with a secret.
+fn verify(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, AuthError> {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    // Times, audience and issuer are judged here, against the one clock.
+    (validation.validate_exp, validation.validate_aud) = (false, false);
+    match jsonwebtoken::decode::<Raw>(token, key, &validation) {
+        Ok(data) => Ok(data.claims.into()),
+        Err(error) if *error.kind() == ErrorKind::InvalidSignature => Err(AuthError::BadSignature),
+        Err(_) => Err(AuthError::BadToken),
+    }
+}
+
+fn first_good(a: Result<Claims, AuthError>, b: Result<Claims, AuthError>) -> Result<Claims, AuthError> {
+    if a.is_err() { b } else { a }
+}
+
+fn token_id(claims: &Claims, token: &str) -> TokenId {
+    let digest = match &claims.id {
+        Some(jti) => Sha256::new_with_prefix("jti\0").chain_update(jti).finalize(),
+        None => {
+            let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+            Sha256::new_with_prefix("token\0").chain_update(signed).finalize()
+        }
+    };
+    TokenId(digest.iter().take(16).fold(0, |id, byte| (id << 8) | u128::from(*byte)))
 }

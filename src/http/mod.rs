@@ -1,8 +1,10 @@
 //! The edge kit: what every HTTP endpoint shares.
 
+pub mod accounts;
 pub mod assets;
 pub mod guard;
 pub mod layers;
+pub mod limits;
 pub mod server;
 
 mod body;
@@ -10,6 +12,7 @@ mod error;
 mod etag;
 mod extract;
 mod origin;
+mod proxies;
 mod trace;
 
 pub use body::{BodyError, BoundedBody};
@@ -17,4 +20,5 @@ pub use error::{FieldError, Problem};
 pub use etag::ETag;
 pub use extract::{Json, Path, Query, parse};
 pub use origin::{OriginError, Origins};
+pub use proxies::{TrustedProxies, TrustedProxiesError};
 pub use trace::TraceId;

@@ -64,6 +64,18 @@ impl Origins {
     }
 }
 
+impl Origins {
+    /// Whether a server that is open to this machine may answer under such a `Host`. A page of the internet can have its
+    /// own name resolve to this machine (DNS rebinding), and is then "the same origin"; its name gives it away.
+    pub fn is_local(&self, host: &str) -> bool {
+        let Some(host) = Origin::with_scheme("http", host).map(|origin| origin.host) else { return false };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        let named = host == "localhost" || host.ends_with(".localhost");
+        self.any || loopback || named || self.list.iter().any(|origin| origin.host == host)
+    }
+}
+
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
@@ -203,6 +215,34 @@ mod tests {
         }
         let listed: Origins = serde_json::from_str(r#"["https://a.example", "http://b.example:81"]"#).unwrap();
         assert_eq!(listed, serde_json::from_str(r#""https://a.example,http://b.example:81""#).unwrap());
+    }
+
+    #[test]
+    fn only_names_of_this_machine_and_those_in_the_list_are_local() {
+        let origins = Origins::parse("https://shop.example:8443").unwrap();
+        for local in [
+            "localhost",
+            "localhost:8000",
+            "127.0.0.1:8000",
+            "127.8.8.8",
+            "[::1]:8000",
+            "a.localhost:1",
+            "Shop.Example",
+        ] {
+            assert!(origins.is_local(local), "{local}");
+        }
+        for foreign in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "",
+            "::1",
+        ] {
+            assert!(!origins.is_local(foreign), "{foreign}");
+        }
+        assert!(Origins::parse("*").unwrap().is_local("evil.example"));
     }
 
     proptest! {

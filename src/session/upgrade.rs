@@ -131,7 +131,7 @@ async fn admit(
     let token = guard::websocket_token(headers, request.uri.query());
     let identity = guard::identify(&sessions.0.gate, headers, token.as_deref());
     let identity = identity.map_err(|error| sessions.reject("unauthorized", error.into()))?;
-    if !identity.may(Permission::Read) {
+    if !identity.may_listen(feed.name, feed.channels) {
         return Err(sessions.reject("forbidden", guard::forbidden(Permission::Read)));
     }
     let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();

@@ -6,11 +6,13 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Utc};
 use fanfare::auth::{
-    AuthError, AuthOptions, AuthOptionsError, Credentials, Gate, Identity, Permission, Role, Secret, issue_token,
+    AuthError, AuthOptions, AuthOptionsError, Credentials, Gate, Identity, MintedKey, Permission, Proof, Revocation,
+    Role, Secret, issue_token,
 };
 use fanfare::clock::Clock;
 use fanfare::telemetry::Registry;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +32,7 @@ pub fn options() -> AuthOptions {
             Secret::new(format!("admin:{ADMIN_KEY}")),
             Secret::new(format!("user:sha256:{hash}")),
         ],
+        ..Default::default()
     }
 }
 
@@ -181,7 +184,7 @@ fn roles_may_what_they_are_said_to() {
         (Role::Manager, [true, true, true, false]),
         (Role::Admin, [true, true, true, true]),
     ] {
-        let identity = Identity { subject: "x".into(), role };
+        let identity = Identity::new("x", role, Proof::ApiKey);
         assert_eq!([Read, Write, Delete, Manage].map(|permission| identity.may(permission)), may, "{role}");
     }
 }
@@ -205,4 +208,170 @@ fn short_secrets_are_refused_and_no_secret_can_be_printed() {
     let listed: AuthOptions = serde_json::from_value(json!({"secret_key": SECRET, "api_keys": [KEY]})).unwrap();
     assert_eq!((listed.secret_key, listed.api_keys), (Some(SECRET.into()), vec![KEY.into()]));
     assert!(serde_json::from_value::<AuthOptions>(json!({"secret": "x"})).is_err());
+}
+
+#[test]
+fn audience_and_issuer_are_checked_where_they_are_set() {
+    let options = AuthOptions { audience: vec!["shop".into(), "class".into()], issuer: Some("id".into()), ..options() };
+    let gate = Gate::new(&options, clock(), &mut Registry::default()).unwrap();
+    let ask = |extra: Value| {
+        let mut claims = json!({"sub": "ann", "exp": NOW_S + 60});
+        claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        bearer(&gate, &sign(Algorithm::HS256, SECRET, &claims)).map(|_| ())
+    };
+    assert_eq!(ask(json!({"aud": "shop", "iss": "id"})), Ok(()));
+    assert_eq!(ask(json!({"aud": ["x", "class"], "iss": "id"})), Ok(()));
+    for aud in [json!("shops"), json!([]), json!(["x"]), Value::Null] {
+        assert_eq!(ask(json!({"aud": aud, "iss": "id"})), Err(AuthError::OtherAudience), "{aud}");
+    }
+    assert_eq!(ask(json!({"iss": "id"})), Err(AuthError::OtherAudience));
+    assert_eq!(ask(json!({"aud": "shop", "iss": "idx"})), Err(AuthError::OtherIssuer));
+    assert_eq!(ask(json!({"aud": "shop"})), Err(AuthError::OtherIssuer));
+    // What this server issues is meant for itself.
+    let own = issue_token(&options, &clock(), "ann", Role::User, Duration::from_secs(60)).unwrap();
+    assert!(bearer(&gate, &own).is_ok());
+}
+
+#[test]
+fn a_secret_before_is_still_taken_and_signs_nothing() {
+    let new = "the new secret of this server, 0123456789";
+    let options = AuthOptions {
+        jwt_secret_key: Some(new.into()),
+        jwt_previous_secret_key: Some(SECRET.into()),
+        ..AuthOptions::default()
+    };
+    let gate = Gate::new(&options, clock(), &mut Registry::default()).unwrap();
+    let claims = json!({"sub": "ann", "exp": NOW_S + 60});
+    assert!(bearer(&gate, &sign(Algorithm::HS256, SECRET, &claims)).is_ok());
+    assert!(bearer(&gate, &sign(Algorithm::HS512, new, &claims)).is_ok());
+    let issued = issue_token(&options, &clock(), "ann", Role::User, Duration::from_secs(60)).unwrap();
+    let only_new = AuthOptions { jwt_secret_key: Some(new.into()), ..AuthOptions::default() };
+    let only_new = Gate::new(&only_new, clock(), &mut Registry::default()).unwrap();
+    assert!(bearer(&only_new, &issued).is_ok());
+}
+
+#[tokio::test]
+async fn tokens_of_the_channel_protocol_are_told_apart() {
+    let gate = gate();
+    let connection =
+        sign(Algorithm::HS256, SECRET, &json!({"sub": "ann", "expire_at": NOW_S + 9, "channels": ["a:b"]}));
+    let (claims, identity) = gate.connection_token(&connection).await.unwrap();
+    assert_eq!((&*identity.subject, &claims.channels[..]), ("ann", &["a:b".to_owned()][..]));
+    assert_eq!(identity.ends_at_ms(), Some((NOW_S + 9) * 1000));
+    let anonymous = sign(Algorithm::HS256, SECRET, &json!({"exp": NOW_S + 9}));
+    assert_eq!(gate.connection_token(&anonymous).await.unwrap().0.subject, None);
+    let subscription = sign(Algorithm::HS256, SECRET, &json!({"sub": "ann", "channel": "a:b", "exp": NOW_S + 9}));
+    assert_eq!(gate.connection_token(&subscription).await.err(), Some(AuthError::BadToken));
+    assert_eq!(gate.subscription_token(&subscription).await.unwrap().channel.as_deref(), Some("a:b"));
+    assert_eq!(gate.subscription_token(&connection).await.err(), Some(AuthError::BadToken));
+    // A right to one channel is none to the API.
+    assert_eq!(bearer(&gate, &subscription), Err(AuthError::BadToken));
+    // Nor does what says neither who nor until when open it.
+    assert_eq!(bearer(&gate, &anonymous), Err(AuthError::BadToken));
+    assert_eq!(bearer(&gate, &connection), Err(AuthError::BadToken));
+}
+
+#[test]
+fn a_minted_key_opens_by_its_entry_alone() {
+    for base in [options(), AuthOptions { api_key_pepper: Some("x".repeat(32).as_str().into()), ..options() }] {
+        let minted = MintedKey::mint(&base, "subscribe:price:* events:write").unwrap();
+        assert!(minted.entry.starts_with("[subscribe:price:* events:write]:hmac-sha256:"), "{}", minted.entry);
+        let api_keys = vec![Secret::new(minted.entry.clone())];
+        let gate =
+            Gate::new(&AuthOptions { api_keys: api_keys.clone(), ..base }, clock(), &mut Registry::default()).unwrap();
+        let identity = bearer(&gate, minted.key.expose()).unwrap();
+        assert!(identity.may_subscribe("price:updates") && !identity.may_subscribe("inventory:updates"));
+        assert!(identity.may_listen("price", &["price:updates", "price:alerts"]) && !identity.may_listen("x", &["a"]));
+        assert!(identity.may_post_events() && !identity.only_posts_events());
+        assert!(!identity.may(Permission::Read) && !identity.may_publish("price:updates") && !identity.publishes());
+        // Under another secret the entry says nothing.
+        let other =
+            AuthOptions { secret_key: Some("y".repeat(32).as_str().into()), api_keys, ..AuthOptions::default() };
+        let other = Gate::new(&other, clock(), &mut Registry::default()).unwrap();
+        assert_eq!(bearer(&other, minted.key.expose()), Err(AuthError::BadKey));
+    }
+    let without = MintedKey::mint(&AuthOptions::default(), "admin").unwrap();
+    assert!(without.entry.starts_with("admin:sha256:"));
+    let options = AuthOptions { api_keys: vec![Secret::new(without.entry)], ..AuthOptions::default() };
+    let gate = Gate::new(&options, clock(), &mut Registry::default()).unwrap();
+    assert_eq!(bearer(&gate, without.key.expose()).unwrap().role, Role::Admin);
+    assert!(MintedKey::mint(&AuthOptions::default(), "everything").is_err());
+
+    let check = |entry: String| AuthOptions { api_keys: vec![Secret::new(entry)], ..AuthOptions::default() }.check();
+    assert!(matches!(check(format!("[reads]:{KEY}")), Err(AuthOptionsError::Scope { number: 1, .. })));
+    assert_eq!(check(format!("user:hmac-sha256:{}", "0".repeat(64))), Err(AuthOptionsError::NoPepper { number: 1 }));
+    assert_eq!(check(format!("[read]:{KEY}")), Ok(()));
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd_for_a_token(text in "\\PC{0,80}", parts in prop::collection::vec("[A-Za-z0-9_-]{0,40}", 0..5)) {
+        for text in [text, parts.join(".")] {
+            prop_assert!(bearer(&gate(), &text).is_err());
+        }
+    }
+
+    #[test]
+    fn odd_claims_and_headers_under_a_good_signature_do_no_harm(claims in json_value(), name in "[a-z]{2,4}", header in json_value()) {
+        let named = json!({"sub": "ann", "exp": NOW_S + 60, (name): claims.clone()});
+        for claims in [claims, named] {
+            if let Ok(identity) = bearer(&gate(), &sign(Algorithm::HS256, SECRET, &claims)) {
+                prop_assert!(!identity.subject.is_empty());
+            }
+        }
+        let head = BASE64.encode(json!({"alg": "HS256", "kid": header}).to_string());
+        let odd = format!("{head}.e30.AAAA");
+        prop_assert!(bearer(&gate(), &odd).is_err());
+    }
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,10}".prop_map(Value::from),
+    ];
+    let name = "sub|exp|nbf|iat|aud|iss|jti|info|meta|channels|subs|channel|override|role|b64info|[a-z]{0,3}";
+    leaf.prop_recursive(3, 16, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn what_is_revoked_opens_no_more_and_whoever_watches_is_told() {
+    let gate = gate();
+    let token = |sub: &str, jti: Value, iat: Value| {
+        sign(Algorithm::HS256, SECRET, &json!({"sub": sub, "exp": NOW_S + 60, "jti": jti, "iat": iat}))
+    };
+    let (one, two) = (token("ann", json!("1"), json!(NOW_S - 9)), token("ann", json!("2"), json!(NOW_S + 1)));
+    let (undated, other) = (token("ann", Value::Null, Value::Null), token("bob", json!("1b"), json!(NOW_S - 9)));
+    let identities: Vec<_> = [&one, &two, &undated, &other].map(|token| bearer(&gate, token).unwrap()).into();
+    let mut told = gate.watch_revocations();
+
+    let Proof::Token { id, .. } = identities[0].proof else { panic!("a token") };
+    let revocation = Revocation::Token { id, until_ms: (NOW_S + 60) * 1000 };
+    gate.revocations().add(revocation.clone());
+    gate.revocations().add(revocation.clone());
+    assert_eq!(told.try_recv(), Ok(revocation.clone()));
+    assert!(told.try_recv().is_err(), "once");
+    assert_eq!(bearer(&gate, &one), Err(AuthError::Revoked));
+    assert!(bearer(&gate, &two).is_ok());
+    assert_eq!(identities.iter().map(|it| revocation.concerns(it)).collect::<Vec<_>>(), [true, false, false, false]);
+
+    gate.revocations().add(Revocation::Subject { subject: "ann".into(), issued_until_s: NOW_S });
+    let revocation = told.try_recv().unwrap();
+    assert_eq!(identities.iter().map(|it| revocation.concerns(it)).collect::<Vec<_>>(), [true, false, true, false]);
+    assert!(bearer(&gate, &two).is_ok(), "given afterwards");
+    assert_eq!(bearer(&gate, &undated), Err(AuthError::Revoked), "nobody knows when it was given");
+    assert!(bearer(&gate, &other).is_ok());
+    assert_eq!(gate.revocations().first_good_second("ann", NOW_S), NOW_S + 1);
+
+    gate.revocations().forget_expired((NOW_S + 61) * 1000);
+    gate.revocations().add(Revocation::Token { id, until_ms: 0 });
+    assert!(told.try_recv().is_ok(), "was forgotten");
 }

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use axum::Router;
 use axum::http::Method;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use fanfare::admin::{Admin, PREFIX, Probe, registry, routes};
+use fanfare::auth::Identity;
 use fanfare::http::layers::EdgeOptions;
 use fanfare::stream::{
     Broker, BrokerError, Channel, Hub, HubOptions, Node, Outgoing, Past, Position, StreamMetrics, Tags,
@@ -88,7 +89,7 @@ impl Stage {
             .route("/health/detailed", get(routes::health_detailed))
             .route("/metrics", get(routes::metrics))
             .route("/system-info", get(routes::system_info))
-            .route("/api/publish", post(routes::publish))
+            .route("/api/publish", post(routes::publish).layer(Extension(Identity::anonymous_admin())))
             .with_state(admin);
         Self { router: layered(router, &EdgeOptions::default()), recorder, hub, tasks }
     }

@@ -4,8 +4,13 @@
 
 mod alerts_mail;
 mod alerts_webhook;
+mod auth_accounts;
 mod auth_gate;
 mod auth_http;
+mod auth_key_sets;
+mod auth_kit;
+mod auth_log_ins;
+mod auth_matrix;
 mod clients;
 mod db_failures;
 mod demo_day;
@@ -15,6 +20,8 @@ mod http_kit;
 mod http_layers;
 mod http_server;
 mod inventory_lists;
+mod limits_events;
+mod limits_requests;
 mod page;
 mod price_approval;
 mod price_races;

@@ -16,7 +16,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Origins, guard, trace};
+use super::{Origins, TrustedProxies, guard, trace};
 
 pub use inner::not_found;
 pub use meters::HttpMetrics;
@@ -28,6 +28,8 @@ pub use outer::X_PROCESS_TIME;
 pub struct EdgeOptions {
     /// Origins whose pages may call the API and open WebSockets: `https://shop.example,https://admin.example`, or `*`.
     pub allowed_origins: Origins,
+    /// Reverse proxies whose `X-Forwarded-For` is believed, as addresses or networks: `10.0.0.0/8,127.0.0.1`.
+    pub trusted_proxies: TrustedProxies,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Longest wait for the next part of a request body, in milliseconds.
@@ -40,6 +42,7 @@ impl Default for EdgeOptions {
     fn default() -> Self {
         Self {
             allowed_origins: Origins::default(),
+            trusted_proxies: TrustedProxies::default(),
             max_body_bytes: 10 * 1024 * 1024,
             body_stall_ms: 30_000,
             slow_request_ms: 1_000,
@@ -59,7 +62,8 @@ pub fn apply(router: Router, options: &EdgeOptions, metrics: HttpMetrics) -> Rou
         patience: Duration::from_millis(options.body_stall_ms),
         metrics: metrics.clone(),
     };
-    let edge = outer::Edge { slow: Duration::from_millis(options.slow_request_ms), metrics };
+    let trusted = options.trusted_proxies.clone();
+    let edge = outer::Edge { slow: Duration::from_millis(options.slow_request_ms), trusted, metrics };
     router
         // The bound here replaces axum's own, which covers only some of its extractors.
         .layer(DefaultBodyLimit::disable())

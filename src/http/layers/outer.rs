@@ -10,9 +10,9 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::meters::{HttpMetrics, method_label};
-use crate::http::TraceId;
 use crate::http::assets::Precompressed;
 use crate::http::trace::X_TRACE_ID;
+use crate::http::{TraceId, TrustedProxies};
 
 pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
@@ -22,6 +22,7 @@ const NO_ROUTE: &str = "other";
 #[derive(Clone)]
 pub(super) struct Edge {
     pub slow: Duration,
+    pub trusted: TrustedProxies,
     pub metrics: HttpMetrics,
 }
 
@@ -31,7 +32,13 @@ pub(super) async fn outer(State(edge): State<Edge>, mut request: Request, next: 
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|&ConnectInfo(peer)| peer);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|&ConnectInfo(peer)| {
+        // From here on the client behind a trusted proxy is who is calling.
+        SocketAddr::new(edge.trusted.client(peer.ip(), request.headers()), peer.port())
+    });
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
     // At the level of errors, so that the lines within carry the trace id whatever level is logged.
     let span = tracing::error_span!(
         "request",

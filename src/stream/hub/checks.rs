@@ -23,28 +23,38 @@ mod wake;
 use sync::Ordering;
 use wake::Sleep;
 
+/// Threads are interrupted at most so often in one run: enough for anything that three threads can do to each other.
+const INTERRUPTIONS: usize = 3;
+
+fn check(body: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(INTERRUPTIONS);
+    model.check(body);
+}
+
 /// Two publishers and a shard that sleeps whenever it may: whatever is in the queue when it sleeps is followed by a
 /// wake-up.
 #[test]
 fn a_shard_never_sleeps_over_something_that_has_arrived() {
-    loom::model(|| {
+    check(|| {
         let sleep = Arc::new(Sleep::new());
-        let (queue, wakes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // Behind a lock, as a queue whose every operation has its moment.
+        let (queue, wakes) = (Arc::new(Mutex::new(0)), Arc::new(AtomicUsize::new(0)));
         let publishers: Vec<_> = (0..2)
             .map(|_| {
                 let (sleep, queue, wakes) = (sleep.clone(), queue.clone(), wakes.clone());
                 thread::spawn(move || {
-                    queue.fetch_add(1, Ordering::SeqCst);
+                    *queue.lock().unwrap() += 1;
                     if sleep.must_wake() {
                         wakes.fetch_add(1, Ordering::SeqCst);
                     }
                 })
             })
             .collect();
-        queue.swap(0, Ordering::SeqCst);
-        let slept = sleep.may_sleep(|| queue.load(Ordering::SeqCst) == 0);
+        *queue.lock().unwrap() = 0;
+        let slept = sleep.may_sleep(|| *queue.lock().unwrap() == 0);
         publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
-        if slept && queue.load(Ordering::SeqCst) > 0 {
+        if slept && *queue.lock().unwrap() > 0 {
             assert!(wakes.load(Ordering::SeqCst) > 0, "it sleeps, something waits, and nobody has woken it");
         }
     });
@@ -59,7 +69,7 @@ fn publication(position: &Position) -> StdArc<Publication> {
 /// a publication goes to the shard under the same lock, as `sink.rs` does: it gets each exactly once, in order.
 #[test]
 fn a_place_is_exactly_between_two_publications() {
-    loom::model(|| {
+    check(|| {
         let start = Mark { shared: Position::start(), local: Position::local_start() };
         let mut line = Line::new(HistoryOptions::default());
         line.begin(start.clone());

@@ -21,7 +21,8 @@ impl Sleep {
 
     /// Says that the shard is about to sleep. `false`: something has arrived, do not.
     pub fn may_sleep(&self, nothing_waits: impl FnOnce() -> bool) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
+        // A swap, as those of publishers are: all of them stand in one order.
+        self.asleep.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if nothing_waits() {
             return true;
