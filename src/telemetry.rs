@@ -57,9 +57,15 @@ pub mod name {
     pub const OUTBOX_PENDING: &str = "outbox_pending";
     pub const QUEUE_FINISHED: &str = "queue_items_finished";
     pub const QUEUE_PENDING: &str = "queue_items_pending";
+    pub const JOURNAL_REFUSED: &str = "journal_entries_refused";
     pub const LOW_STOCK_ALERTS: &str = "low_stock_alerts";
     pub const ALERTS_DELIVERED: &str = "alerts_delivered";
     pub const INVENTORY_ITEMS: &str = "inventory_items";
+
+    // progress
+    pub const PROGRESS_RECEIVED: &str = "progress_events_received";
+    pub const PROGRESS_STORED: &str = "progress_events_stored";
+    pub const PROGRESS_SIGNALS: &str = "progress_signals";
 }
 
 /// Starts logging to standard error. `level` is a tracing filter such as `info` or `fanfare=debug,warn`.
