@@ -15,12 +15,13 @@ use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
+use crate::feeds::progress::{self, Effects, JournalChoice, Progress, Watch};
 use crate::feeds::{Figures, Outbox, Relay};
 use crate::http::{layers, server};
-use crate::queue::Queue;
+use crate::queue::{Intake, Journal, Queue, RedisStream};
 use crate::routes::{self, Parts};
 use crate::session::Sessions;
-use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
+use crate::stream::{Broker, Hub, HubOptions, Memory, Node, Redis, SharedSink, StreamMetrics};
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
 use crate::wire::Close;
@@ -50,7 +51,12 @@ impl App {
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
-        let outbox = Outbox::new(queue);
+        let outbox = Outbox::new(queue.clone());
+        let stream = stream(&settings).await?;
+        let progress = progress(&settings, &db, &clock, &queue, stream.clone(), metrics, &tasks);
+        if settings.progress.worker {
+            apply_events(&settings, &db, &clock, &queue, &outbox, stream, metrics, &tasks);
+        }
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
         let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
@@ -65,7 +71,7 @@ impl App {
         let probes = probes(&settings, &node, &db)?;
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
+        let router = routes::router(Parts { gate, sessions, admin, inventory, prices, progress, queue });
         let router = layers::apply(router, &settings.edge, http_metrics);
         Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
     }
@@ -112,12 +118,69 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
     Ok(queue)
 }
 
+/// Where accepted events wait, when that is Redis.
+async fn stream(settings: &Settings) -> anyhow::Result<Option<RedisStream>> {
+    match (&settings.redis.url, settings.progress.journal) {
+        (None, _) | (_, JournalChoice::Table) => Ok(None),
+        (Some(url), _) => {
+            let options = settings.progress.journal_options();
+            let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
+            Ok(Some(stream.context("Redis (REDIS_URL) cannot be used")?))
+        }
+    }
+}
+
+fn progress(
+    settings: &Settings,
+    db: &Db,
+    clock: &Clock,
+    queue: &Queue,
+    stream: Option<RedisStream>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) -> Progress {
+    let journal = stream.map_or_else(|| Journal::Table(queue.clone()), |stream| Journal::Redis(Box::new(stream)));
+    let options = settings.progress.clone();
+    let intake = Intake::start(journal, progress::TOPIC, &options.journal_options(), tasks, registry);
+    Progress::new(db.clone(), clock.clone(), intake, options, registry)
+}
+
+/// Events and signals, in `tasks`.
+#[allow(clippy::too_many_arguments, reason = "the parts of the app")]
+fn apply_events(
+    settings: &Settings,
+    db: &Db,
+    clock: &Clock,
+    queue: &Queue,
+    outbox: &Outbox,
+    stream: Option<RedisStream>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) {
+    let options = settings.progress.clone();
+    let watch = Watch::new(db.clone(), clock.clone(), outbox.clone(), options.clone(), registry);
+    let effects = Effects::new(clock.clone(), outbox.clone(), options, registry);
+    tasks.spawn("progress events", effects.run(queue.clone(), stream, tasks.stop()));
+    tasks.spawn("progress watch", watch.run(tasks.stop()));
+}
+
 /// Runs the queue's workers alone until `stop`.
 pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
     let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
     let db = open_database(&settings, metrics).await?;
-    queue(&settings, &db, &clock, metrics, &tasks)?;
+    let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
+    let outbox = Outbox::new(queue.clone());
+    let stream = stream(&settings).await?;
+    if settings.redis.url.is_some() {
+        // Publishes by itself what it stages; with a broker within the server, that one finds it at its next look.
+        let hub = Hub::start(HubOptions { shards: 1, ..settings.stream.clone() }, StreamMetrics::register(metrics));
+        let hub = hub.context("starting the shards")?;
+        let node = Node::start(hub.clone(), broker(&settings, hub).await?, &tasks);
+        let relay = Relay::new(db.clone(), node, outbox.clone(), metrics);
+        tasks.spawn("outbox relay", relay.run(tasks.stop()));
+    }
+    apply_events(&settings, &db, &clock, &queue, &outbox, stream, metrics, &tasks);
     tracing::info!("working");
     stop.cancelled().await;
     log_aborted(tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await);

@@ -14,6 +14,7 @@ use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
 use crate::feeds::price::PriceOptions;
+use crate::feeds::progress::{JournalChoice, ProgressOptions};
 use crate::http::layers::EdgeOptions;
 use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
@@ -59,6 +60,7 @@ pub struct Settings {
     pub redis: Redis,
     pub database: Database,
     pub price: PriceOptions,
+    pub progress: ProgressOptions,
     pub queue: QueueOptions,
     pub smtp: SmtpOptions,
     pub alerts: AlertOptions,
@@ -198,6 +200,11 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
         self.queue.check()?;
+        self.progress.check()?;
+        ensure!(
+            self.progress.journal != JournalChoice::Redis || self.redis.url.is_some(),
+            "progress.journal is redis, but there is no redis.url (REDIS_URL)"
+        );
         self.alerts.check(&self.smtp)?;
         let open =
             self.auth.secret_key.is_none() && self.auth.jwt_secret_key.is_none() && self.auth.api_keys.is_empty();
@@ -276,6 +283,7 @@ mod tests {
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
         assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
+        assert_eq!(format!("{:?}", settings.progress), format!("{:?}", ProgressOptions::default()));
         assert_eq!(format!("{:?}", settings.http), format!("{:?}", ServerOptions::default()));
         assert_eq!(format!("{:?}", settings.queue), format!("{:?}", QueueOptions::default()));
         assert_eq!(format!("{:?}", settings.smtp), format!("{:?}", SmtpOptions::default()));

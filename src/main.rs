@@ -28,6 +28,9 @@ enum Command {
     Worker(Place),
     /// Bring the database's tables up to date and end.
     Migrate(Place),
+    /// List, show, replay or discard work that nothing has helped.
+    #[command(subcommand)]
+    DeadLetters(commands::DeadLetters),
     /// Print a token for a caller.
     Token(commands::TokenRequest),
     /// Play a day of synthetic shop traffic against a running server.
@@ -43,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(place) => load(place).and_then(commands::serve),
         Command::Worker(place) => load(place).and_then(commands::worker),
         Command::Migrate(place) => load(place).and_then(commands::migrate),
+        Command::DeadLetters(it) => load(Place::default()).and_then(|loaded| commands::dead_letters(loaded, it)),
         Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
         Command::Demo(options) => commands::demo(options),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),

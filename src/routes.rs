@@ -6,11 +6,13 @@ use axum::http::request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, dead_letters};
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
+use crate::feeds::progress::{Progress, routes as progress};
 use crate::http::{assets, guard};
+use crate::queue::Queue;
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -23,12 +25,16 @@ pub struct Parts {
     pub admin: Admin,
     pub inventory: Inventory,
     pub prices: Prices,
+    pub progress: Progress,
+    pub queue: Queue,
 }
 
 pub fn router(parts: Parts) -> Router {
     Router::new()
         .merge(browsers())
+        .merge(students())
         .merge(producers(&parts))
+        .merge(instructors(&parts))
         .merge(operators(&parts))
         .fallback(assets::serve)
         .with_state(parts)
@@ -66,14 +72,40 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }
 
+/// Students' notebooks. Their clients can show a key in the URL only, so the handlers look for it themselves.
+fn students() -> Router<Parts> {
+    Router::new()
+        .route("/api/v1/events", post(progress::ingest))
+        .route("/api/v1/events/pioneer", post(progress::pioneer))
+}
+
+/// Who asks how a class is doing.
+fn instructors(parts: &Parts) -> Router<Parts> {
+    Router::new()
+        .route("/api/v1/progress/overview", get(progress::overview))
+        .route("/api/v1/progress/students/{user_id}", get(progress::student))
+        .route("/api/v1/progress/students/{user_id}/timeline", get(progress::timeline))
+        .route("/api/v1/progress/cells", get(progress::cells))
+        .route("/api/v1/progress/matrix", get(progress::matrix))
+        .route("/api/v1/progress/help", get(progress::help))
+        .route("/api/v1/progress/activity", get(progress::activity))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+}
+
 /// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine.
 fn operators(parts: &Parts) -> Router<Parts> {
     let figures = Router::new()
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
+    let letters = Router::new()
+        .route("/api/v1/dead-letters", get(dead_letters::list))
+        .route("/api/v1/dead-letters/{id}", get(dead_letters::get).delete(dead_letters::discard))
+        .route("/api/v1/dead-letters/{id}/replay", post(dead_letters::replay))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
+        .merge(letters)
 }

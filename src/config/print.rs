@@ -5,7 +5,8 @@ use std::fmt::Write;
 use config::{Config, Value, ValueKind};
 
 /// Keys whose values are never shown.
-const SECRETS: &[&str] = &["secret_key", "jwt_secret_key", "api_keys", "token", "password", "webhook_secret"];
+const SECRETS: &[&str] =
+    &["secret_key", "jwt_secret_key", "api_keys", "ingest_keys", "token", "password", "webhook_secret"];
 
 pub(super) fn without_secrets(raw: &Config) -> anyhow::Result<String> {
     let mut out = String::new();

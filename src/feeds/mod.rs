@@ -10,6 +10,7 @@ pub mod inventory;
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;
+pub mod progress;
 mod text; // checks of input fields
 
 pub use alert::TOPIC as ALERT_TOPIC;

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::sql::{self, Taken};
 use super::Queue;
+use super::sql::{self, Taken};
 use crate::db::{DbError, Tx};
 
 /// What applies the items of one topic.
@@ -99,12 +99,7 @@ impl Queue {
     }
 
     /// Applies what is due; `false` when nothing is.
-    async fn batch<H: BatchHandler>(
-        &self,
-        topic: &'static str,
-        handler: &H,
-        limit: usize,
-    ) -> Result<bool, BatchError> {
+    async fn batch<H: BatchHandler>(&self, topic: &'static str, handler: &H, limit: usize) -> Result<bool, BatchError> {
         let now = self.inner.clock.now();
         // Mostly nothing is due, and a look costs no write transaction.
         if !sql::is_due(&self.inner.db, topic, now).await? {

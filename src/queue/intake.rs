@@ -24,7 +24,7 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 pub enum Journal {
     /// The queue's own table.
     Table(Queue),
-    Redis(RedisStream),
+    Redis(Box<RedisStream>),
 }
 
 /// Why an entry was not taken. Nothing of it was kept, unless the journal's answer was lost.

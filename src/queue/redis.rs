@@ -101,18 +101,12 @@ impl RedisStream {
     }
 
     /// How many entries wait, those in hand included.
-    pub async fn len(&self) -> Result<u64, RedisStreamError> {
+    pub async fn waiting(&self) -> Result<u64, RedisStreamError> {
         self.client.xlen(self.key.as_str()).await.map_err(told)
     }
 
     /// Reads and applies until `stop`. What cannot be applied moves into `queue`.
-    pub async fn run<H: BatchHandler>(
-        &self,
-        queue: &Queue,
-        topic: &'static str,
-        handler: &H,
-        stop: CancellationToken,
-    ) {
+    pub async fn run<H: BatchHandler>(&self, queue: &Queue, topic: &'static str, handler: &H, stop: CancellationToken) {
         let name = Uuid::new_v4().to_string();
         let mut pause = Duration::ZERO;
         while !stop.is_cancelled() {
@@ -163,7 +157,11 @@ impl Reader<'_> {
                 if abandoned.is_empty() {
                     claimed_at = Some(Instant::now());
                     self.forget("").await?;
-                    queue.set_pending(topic, "journal", i64::try_from(self.stream.len().await?).unwrap_or(i64::MAX));
+                    queue.set_pending(
+                        topic,
+                        "journal",
+                        i64::try_from(self.stream.waiting().await?).unwrap_or(i64::MAX),
+                    );
                 }
                 abandoned
             } else {
@@ -215,7 +213,8 @@ impl Reader<'_> {
     async fn read(&self) -> Result<Entries, RedisStreamError> {
         let count = Some(self.stream.batch_entries as u64);
         let key = self.stream.key.as_str();
-        let read = self.client.xreadgroup::<Value, _, _, _, _>(GROUP, self.name, count, Some(BLOCK_MS), false, key, ">");
+        let read =
+            self.client.xreadgroup::<Value, _, _, _, _>(GROUP, self.name, count, Some(BLOCK_MS), false, key, ">");
         let value = read.await.map_err(told)?;
         if value.is_null() {
             return Ok(Vec::new());
