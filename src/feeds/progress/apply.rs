@@ -5,18 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::TimeDelta;
 use prometheus_client::metrics::counter::Counter;
-use serde_json::{Value, json};
 
 use super::event::{Event, Kind};
 use super::messages::{ProgressEvent, ProgressSignal, Signals};
 use super::options::ProgressOptions;
+use super::rows::{self, InCells, Stored};
 use super::state_sql::{self, State};
-use super::store_sql::{
-    self, CellRow, EventRow, ExecutionRow, IdRow, NotebookRow, SessionRow, StudentCell, StudentCellRow, StudentRow,
-    time,
-};
+use super::store_sql::{self, IdRow};
 use crate::clock::Clock;
 use crate::db::Tx;
 use crate::feeds::PROGRESS_EVENTS;
@@ -31,15 +27,6 @@ pub struct Effects {
     pub options: ProgressOptions,
     pub stored: Counter,
     pub duplicates: Counter,
-}
-
-/// A new event with the ids of what it is about.
-struct Stored<'a> {
-    event: &'a Event,
-    id: i64,
-    student_id: i64,
-    notebook_id: Option<i64>,
-    cell: Option<(i64, bool)>,
 }
 
 impl BatchHandler for Effects {
@@ -69,15 +56,15 @@ impl BatchHandler for Effects {
 impl Effects {
     /// Stores and tells the events that are new; answers how many those are.
     async fn store(&self, tx: &mut Tx, events: &[&Event]) -> Result<usize, BatchError> {
-        let students = students(tx, events).await?;
-        let notebooks = notebooks(tx, events).await?;
-        let mut new = new_events(tx, events, &students, &notebooks).await?;
+        let students = rows::students(tx, events).await?;
+        let notebooks = rows::notebooks(tx, events).await?;
+        let mut new = rows::new_events(tx, events, &students, &notebooks).await?;
         if new.is_empty() {
             return Ok(0);
         }
-        find_cells(tx, &mut new).await?;
-        let in_cells = executions(tx, &new).await?;
-        sessions(tx, &new).await?;
+        rows::find_cells(tx, &mut new).await?;
+        let in_cells = rows::executions(tx, &new).await?;
+        rows::sessions(tx, &new).await?;
         let now = self.clock.now();
         let ids: Vec<i64> = new.iter().map(|it| it.student_id).collect::<BTreeSet<_>>().into_iter().collect();
         let errors = store_sql::errors_in_row(tx, &ids.iter().map(|id| IdRow { id: *id }).collect::<Vec<_>>()).await?;
@@ -141,225 +128,6 @@ fn failed(error: impl std::fmt::Display) -> BatchError {
     BatchError::Failed(error.to_string())
 }
 
-type Students<'a> = HashMap<&'a str, store_sql::Student>;
-
-async fn students<'a>(tx: &mut Tx, events: &[&'a Event]) -> Result<Students<'a>, BatchError> {
-    // In the order of time, so that what was said last stays.
-    let mut rows: BTreeMap<&str, StudentRow<'_>> = BTreeMap::new();
-    for event in events {
-        let who = &event.who;
-        let row = rows.entry(&event.user_id).or_insert_with(|| StudentRow {
-            user_id: &event.user_id,
-            name: None,
-            email: None,
-            team: None,
-            class: None,
-            at: time(event.received_at),
-        });
-        row.name = who.user_name.as_deref().or(row.name);
-        row.email = who.email_address.as_deref().or(row.email);
-        row.team = who.team_name.as_deref().or(row.team);
-        row.class = who.class.as_deref().or(row.class);
-    }
-    let rows: Vec<StudentRow<'_>> = rows.into_values().collect();
-    let mut found: HashMap<String, store_sql::Student> =
-        store_sql::students(tx, &rows).await?.into_iter().map(|it| (it.user_id.clone(), it)).collect();
-    Ok(events.iter().filter_map(|event| Some((event.user_id.as_str(), found.remove(&event.user_id)?))).collect())
-}
-
-async fn notebooks<'a>(tx: &mut Tx, events: &[&'a Event]) -> Result<HashMap<&'a str, i64>, BatchError> {
-    let mut rows = BTreeMap::new();
-    for event in events {
-        if let Some(path) = notebook_of(event) {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            rows.entry(path).or_insert_with(|| NotebookRow { path, name, at: time(event.received_at) });
-        }
-    }
-    if rows.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<NotebookRow<'_>> = rows.into_values().collect();
-    let found = store_sql::notebooks(tx, &rows).await?;
-    let ids: HashMap<String, i64> = found.into_iter().map(|it| (it.name, it.id)).collect();
-    Ok(rows.iter().filter_map(|row| Some((row.path, *ids.get(row.path)?))).collect())
-}
-
-/// A cell that is run must be in some notebook; one that nobody names is the empty one.
-fn notebook_of(event: &Event) -> Option<&str> {
-    let path = event.cell.notebook_path.as_deref();
-    path.or_else(|| (event.kind() == Kind::Execution).then_some(""))
-}
-
-async fn new_events<'a>(
-    tx: &mut Tx,
-    events: &[&'a Event],
-    students: &Students<'_>,
-    notebooks: &HashMap<&str, i64>,
-) -> Result<Vec<Stored<'a>>, BatchError> {
-    let mut candidates = HashMap::with_capacity(events.len());
-    let mut rows = Vec::with_capacity(events.len());
-    for event in events {
-        let Some(student) = students.get(event.user_id.as_str()) else { continue };
-        let notebook_id = notebook_of(event).and_then(|path| notebooks.get(path).copied());
-        rows.push(EventRow {
-            event_id: &event.event_id,
-            event_type: &event.event_type,
-            student_id: student.id,
-            notebook_id,
-            cell_id: event.cell.cell_id.as_deref(),
-            session_id: event.who.session_id.as_deref(),
-            class: event.who.class.as_deref(),
-            event_time: time(event.event_time),
-            received_at: time(event.received_at),
-            payload: payload(event),
-        });
-        let stored = Stored { event, id: 0, student_id: student.id, notebook_id, cell: None };
-        candidates.insert(event.event_id.as_str(), stored);
-    }
-    // Two servers that insert the same ids wait for each other, so they do it in the same order.
-    rows.sort_by_key(|row| row.event_id);
-    let ids = store_sql::events(tx, &rows).await?;
-    let mut new = Vec::with_capacity(ids.len());
-    for row in ids {
-        if let Some(mut stored) = candidates.remove(row.name.as_str()) {
-            stored.id = row.id;
-            new.push(stored);
-        }
-    }
-    new.sort_by_key(|stored| (stored.event.event_time, stored.id));
-    Ok(new)
-}
-
-/// What the other columns and tables do not hold.
-fn payload(event: &Event) -> Option<Value> {
-    let mut fields = serde_json::Map::new();
-    if event.kind() != Kind::Execution
-        && let Ok(Value::Object(cell)) = serde_json::to_value(&event.cell)
-    {
-        fields.extend(cell.into_iter().filter(|(name, _)| name != "notebookPath" && name != "cellId"));
-    }
-    if let Some(metadata) = &event.metadata {
-        fields.insert("metadata".into(), metadata.clone());
-    }
-    if !event.extra.is_empty() {
-        fields.insert("extra".into(), Value::Object(event.extra.clone()));
-    }
-    if event.who.user_name.is_some() && event.kind() == Kind::Other {
-        fields.insert("who".into(), json!(event.who));
-    }
-    (!fields.is_empty()).then_some(Value::Object(fields))
-}
-
-async fn find_cells(tx: &mut Tx, new: &mut [Stored<'_>]) -> Result<(), BatchError> {
-    let mut rows: BTreeMap<(i64, &str), CellRow<'_>> = BTreeMap::new();
-    for stored in new.iter() {
-        let (Some(notebook_id), Some(cell_id)) = (stored.notebook_id, stored.event.cell.cell_id.as_deref()) else {
-            continue;
-        };
-        let cell = &stored.event.cell;
-        let row = rows.entry((notebook_id, cell_id)).or_insert_with(|| CellRow {
-            cell_id,
-            notebook_id,
-            cell_type: None,
-            cell_index: None,
-            content: None,
-            at: String::new(),
-        });
-        row.cell_type = cell.cell_type.as_deref().or(row.cell_type);
-        row.cell_index = cell.cell_index.or(row.cell_index);
-        row.content = cell.code.as_deref().or(row.content);
-        row.at = time(stored.event.event_time);
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let found = store_sql::cells(tx, &rows.into_values().collect::<Vec<_>>()).await?;
-    let found: HashMap<(i64, &str), (i64, bool)> = found
-        .iter()
-        .map(|cell| ((cell.notebook_id, cell.cell_id.as_str()), (cell.id, is_code(cell.cell_type.as_deref()))))
-        .collect();
-    for stored in new {
-        let name = stored.notebook_id.zip(stored.event.cell.cell_id.as_deref());
-        stored.cell = name.and_then(|name| found.get(&name).copied());
-    }
-    Ok(())
-}
-
-fn is_code(cell_type: Option<&str>) -> bool {
-    cell_type.is_none_or(|cell_type| cell_type == "code")
-}
-
-type InCells = HashMap<(i64, i64), StudentCell>;
-
-/// Stores the executions among them; answers the state of each student in each cell that was run.
-async fn executions(tx: &mut Tx, new: &[Stored<'_>]) -> Result<InCells, BatchError> {
-    let mut rows = Vec::new();
-    let mut states: BTreeMap<(i64, i64), StudentCellRow> = BTreeMap::new();
-    for stored in new {
-        let (Kind::Execution, Some((cell_id, _))) = (stored.event.kind(), stored.cell) else { continue };
-        let event = stored.event;
-        let (at, error_name) = (time(event.event_time), event.error_name());
-        let solved_at = (!event.failed()).then(|| at.clone());
-        let state = states.entry((stored.student_id, cell_id)).or_insert_with(|| StudentCellRow {
-            student_id: stored.student_id,
-            cell_id,
-            cell_name: event.cell.cell_id.clone().unwrap_or_default(),
-            runs: 0,
-            errors: 0,
-            first_at: at.clone(),
-            hour_before: time(event.event_time - TimeDelta::hours(1)),
-            last_at: String::new(),
-            last_status: "",
-            last_error: None,
-            solved_at: None,
-        });
-        state.runs += 1;
-        state.errors += i64::from(event.failed());
-        state.last_status = event.status();
-        state.last_error = error_name.clone();
-        state.solved_at = state.solved_at.take().or(solved_at);
-        rows.push(ExecutionRow {
-            id: stored.id,
-            student_id: stored.student_id,
-            cell_id,
-            executed_at: at.clone(),
-            status: event.status(),
-            duration: event.cell.execution_duration_ms,
-            output: event.cell.result.as_deref(),
-            error_name,
-            error_message: event.cell.error_message.as_deref().filter(|message| !message.is_empty()),
-            execution_count: event.cell.execution_count,
-        });
-        state.last_at = at;
-    }
-    if rows.is_empty() {
-        return Ok(InCells::new());
-    }
-    store_sql::executions(tx, &rows).await?;
-    let states = store_sql::student_cells(tx, &states.into_values().collect::<Vec<_>>()).await?;
-    Ok(states.into_iter().map(|state| ((state.student_id, state.cell_id), state)).collect())
-}
-
-async fn sessions(tx: &mut Tx, new: &[Stored<'_>]) -> Result<(), BatchError> {
-    let mut rows: BTreeMap<(i64, &str), SessionRow<'_>> = BTreeMap::new();
-    for stored in new {
-        let Some(session_id) = stored.event.who.session_id.as_deref() else { continue };
-        let at = time(stored.event.event_time);
-        let row = rows.entry((stored.student_id, session_id)).or_insert_with(|| SessionRow {
-            student_id: stored.student_id,
-            session_id,
-            first_at: at.clone(),
-            last_at: String::new(),
-            events: 0,
-        });
-        (row.last_at, row.events) = (at, row.events + 1);
-    }
-    if !rows.is_empty() {
-        store_sql::sessions(tx, &rows.into_values().collect::<Vec<_>>()).await?;
-    }
-    Ok(())
-}
-
 fn first_state(stored: &Stored<'_>) -> State {
     let event = stored.event;
     State {
@@ -397,7 +165,7 @@ fn advance(state: &mut State, stored: &Stored<'_>) {
         // Asking for help or saving does not leave the cell.
         let left = state.notebook_id != stored.notebook_id;
         state.notebook_id = stored.notebook_id;
-        state.cell_id = stored.cell.map(|(id, _)| id).or(state.cell_id.filter(|_| !left));
+        state.cell_id = stored.cell_id.or(state.cell_id.filter(|_| !left));
     }
 }
 
@@ -411,7 +179,7 @@ fn told(
     let mut message = ProgressEvent::new(stored.event, state);
     if stored.event.kind() == Kind::Execution {
         message.status = Some(stored.event.status());
-        let cell = stored.cell.and_then(|(cell_id, _)| in_cells.get(&(stored.student_id, cell_id)));
+        let cell = stored.cell_id.and_then(|cell_id| in_cells.get(&(stored.student_id, cell_id)));
         message.runs = cell.map(|cell| cell.runs);
         message.errors = cell.map(|cell| cell.errors);
         message.solved = cell.map(|cell| cell.solved_at.is_some());

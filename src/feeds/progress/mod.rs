@@ -10,8 +10,10 @@ mod options;
 mod pioneer; // the other exporter's format
 mod read; // from what clients send to an event
 pub mod report; // what instructors ask
+mod cells_sql;
 mod report_sql;
 pub mod routes;
+mod rows; // the rows that a batch makes
 mod signals; // stuck, idle, calls for help
 mod state_sql;
 mod store_sql;

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Progress;
-use super::report_sql::{self, ActivityRow, CellTotals, EventLine, HelpLine, MatrixCell, StudentLine, Summary};
+use super::cells_sql::{self, ActivityRow, CellTotals, MatrixCell};
+use super::report_sql::{self, EventLine, HelpLine, StudentLine, Summary};
 use crate::db::DbError;
 use crate::feeds::body::utc;
 use crate::feeds::page::{Page, PageRequest, Pagination};
@@ -115,17 +116,17 @@ impl Progress {
 
     pub async fn cells(&self, scope: &Scope, order: CellOrder, page: PageRequest) -> Result<Page<CellLine>, DbError> {
         let db = &self.0.db;
-        let (totals, total) = report_sql::cells(db, scope, order, page).await?;
+        let (totals, total) = cells_sql::cells(db, scope, order, page).await?;
         let ids: Vec<i64> = totals.iter().map(|cell| cell.id).collect();
         let mut frequent = HashMap::new();
-        for row in report_sql::frequent_errors(db, scope, &ids).await? {
+        for row in cells_sql::frequent_errors(db, scope, &ids).await? {
             // The most frequent comes first.
             frequent.entry(row.cell_id).or_insert(FrequentError { name: row.name, count: row.count });
         }
-        let ranks = report_sql::duration_ranks(db, scope, &ids).await?;
+        let ranks = cells_sql::duration_ranks(db, scope, &ids).await?;
         let mut ranks: HashMap<i64, _> = ranks.into_iter().map(|row| (row.cell_id, row)).collect();
         let mut solving: HashMap<i64, Vec<f64>> = HashMap::new();
-        for row in report_sql::solving_times(db, scope, &ids).await? {
+        for row in cells_sql::solving_times(db, scope, &ids).await? {
             let seconds = (row.solved_at - row.started_at).num_milliseconds() as f64 / 1000.0;
             solving.entry(row.cell_id).or_default().push(seconds);
         }
@@ -152,12 +153,12 @@ impl Progress {
     pub async fn matrix(&self, scope: &Scope, notebook: &str, page: PageRequest) -> Result<Option<Matrix>, DbError> {
         let db = &self.0.db;
         let Some(notebook_id) = report_sql::notebook_id(db, notebook).await? else { return Ok(None) };
-        let cells = report_sql::matrix_cells(db, notebook_id).await?;
+        let cells = cells_sql::matrix_cells(db, notebook_id).await?;
         let summary = report_sql::summary(db, scope).await?;
         let students = report_sql::students(db, scope, page).await?;
         let ids: Vec<i64> = students.iter().map(|student| student.id).collect();
         let mut entries = HashMap::new();
-        for row in report_sql::matrix(db, scope, notebook_id, &ids).await? {
+        for row in cells_sql::matrix(db, scope, notebook_id, &ids).await? {
             let status = if row.solved_at.is_some() { "solved" } else { "failed" };
             let entry = MatrixEntry { status, runs: row.runs, errors: row.errors, solved_at: row.solved_at };
             entries.insert((row.student_id, row.cell_id), entry);
@@ -179,7 +180,7 @@ impl Progress {
 
     /// How much was done in each step of time that has anything, in order.
     pub async fn activity(&self, scope: &Scope, step_s: i64) -> Result<Vec<ActivityRow>, DbError> {
-        report_sql::activity(&self.0.db, scope, step_s).await
+        cells_sql::activity(&self.0.db, scope, step_s).await
     }
 }
 

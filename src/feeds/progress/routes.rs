@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cells_sql::ActivityRow;
 use super::report::{CellLine, CellOrder, Matrix, Overview, Scope};
-use super::report_sql::{ActivityRow, EventLine, HelpLine, StudentLine};
+use super::report_sql::{EventLine, HelpLine, StudentLine};
 use super::{Progress, Taken};
 use crate::auth::{Gate, Permission};
 use crate::feeds::failure::Failure;

@@ -137,7 +137,6 @@ pub struct Cell {
     pub id: i64,
     pub cell_id: String,
     pub notebook_id: i64,
-    pub cell_type: Option<String>,
 }
 
 pub async fn cells(tx: &mut Tx, rows: &[CellRow<'_>]) -> Result<Vec<Cell>, DbError> {
@@ -153,7 +152,7 @@ pub async fn cells(tx: &mut Tx, rows: &[CellRow<'_>]) -> Result<Vec<Cell>, DbErr
              THEN coalesce(excluded.content, cells.content) ELSE coalesce(cells.content, excluded.content) END,
          content_at = CASE WHEN excluded.content_at >= cells.content_at
              THEN excluded.content_at ELSE cells.content_at END
-         RETURNING id, cell_id, notebook_id, cell_type"
+         RETURNING id, cell_id, notebook_id"
     );
     fetch(tx, SQL, &rows).await
 }
