@@ -67,6 +67,14 @@ impl Fanfare {
         (status, log.text())
     }
 
+    /// A `fanfare worker` beside servers on the same database. Dropping it ends it with no chance to finish anything.
+    pub fn worker(settings: &Settings) -> Child {
+        let folder = temp_dir("worker");
+        let mut command = command(settings);
+        command.args(["worker", "--data-dir"]).arg(folder.path());
+        Child::start("fanfare worker", &mut command, Signal::SIGKILL, None)
+    }
+
     /// `http://127.0.0.1:PORT`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
