@@ -25,6 +25,8 @@ fn lesson() -> Vec<Value> {
     let mut markdown = run("m", "ann@x", 9, 5, None);
     markdown["cellType"] = "markdown".into();
     vec![
+        markdown,
+        in_class(event("o", "notebook_opened", "ann@x", 1), "A"),
         in_class(run("a3", "ann@x", 2, 30, None), "A"),
         in_class(run("a1", "ann@x", 1, 10, Some("NameError: name 'y' is not defined")), "A"),
         in_class(event("h2", "help_stop", "bob@x", 80), "A"),
@@ -36,8 +38,6 @@ fn lesson() -> Vec<Value> {
         in_class(run("b2", "bob@x", 1, 60, Some("NameError: name 'y' is not defined")), "A"),
         in_class(run("a1", "ann@x", 1, 10, Some("NameError: name 'y' is not defined")), "A"),
         in_class(run("c1", "cem@x", 2, 40, None), "B"),
-        in_class(event("o", "notebook_opened", "ann@x", 1), "A"),
-        markdown,
     ]
 }
 
@@ -86,7 +86,7 @@ async fn overview(server: &Fanfare) {
     assert_eq!((&ann["cell_id"], &ann["runs"], &ann["solved"]), (&json!("cell2"), &json!(3), &json!(2)));
     assert_eq!(ann["errors_in_row"], 0);
     // Of a time in which only Ann did something: from second 15 to 35.
-    let range = "from=2026-11-18T09:06:55Z&to=2026-11-18T09:07:15Z";
+    let range = "from=2026-11-18T11:06:55Z&to=2026-11-18T11:07:15Z";
     let narrow = get(server, &format!("/api/v1/progress/overview?{range}")).await;
     assert_eq!((&narrow["summary"]["students"], &narrow["items"][0]["runs"]), (&json!(1), &json!(2)), "{narrow}");
     let help = get(server, "/api/v1/progress/help").await;

@@ -149,23 +149,26 @@ fn first_state(stored: &Stored<'_>) -> State {
     }
 }
 
-/// Where the student is after this event, unless later ones are known.
+/// Where the student is after this event, unless later ones are known. Only events with a cell set the place's time:
+/// asking for help or saving does not leave the cell, and a run that arrives after such an event still counts.
 fn advance(state: &mut State, stored: &Stored<'_>) {
     let event = stored.event;
-    state.last_event_at = state.last_event_at.max(event.event_time);
-    state.last_received_at = state.last_received_at.max(event.received_at);
-    if event.event_time < state.position_at {
-        return;
-    }
-    if event.who.session_id.is_some() {
+    if event.event_time >= state.last_event_at && event.who.session_id.is_some() {
         state.session_id.clone_from(&event.who.session_id);
     }
-    if stored.notebook_id.is_some() {
+    state.last_event_at = state.last_event_at.max(event.event_time);
+    state.last_received_at = state.last_received_at.max(event.received_at);
+    let Some(notebook_id) = stored.notebook_id else { return };
+    let same_notebook = state.notebook_id == Some(notebook_id);
+    let later = event.event_time >= state.position_at;
+    let moved = match stored.cell_id {
+        Some(_) => later || (same_notebook && state.cell_id.is_none()),
+        None => later && !same_notebook,
+    };
+    if moved {
         state.position_at = event.event_time;
-        // Asking for help or saving does not leave the cell.
-        let left = state.notebook_id != stored.notebook_id;
-        state.notebook_id = stored.notebook_id;
-        state.cell_id = stored.cell_id.or(state.cell_id.filter(|_| !left));
+        state.notebook_id = Some(notebook_id);
+        state.cell_id = stored.cell_id;
     }
 }
 

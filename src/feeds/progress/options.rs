@@ -1,6 +1,6 @@
 //! How events are taken, and when a student needs somebody.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::auth::Secret;
 use crate::queue::JournalOptions;
@@ -19,6 +19,7 @@ pub struct ProgressOptions {
     /// Redis: an entry whose worker has been silent for so long is another's to take.
     pub claim_idle_ms: u64,
     /// Keys that may post events and nothing else; for clients that can only be given a URL.
+    #[serde(deserialize_with = "keys")]
     pub ingest_keys: Vec<Secret>,
     /// Whether anybody may post events, as behind a proxy that checks callers itself.
     pub public_ingest: bool,
@@ -104,4 +105,18 @@ impl ProgressOptions {
             claim_idle_ms: self.claim_idle_ms,
         }
     }
+}
+
+/// The environment has lists as text with commas, a file has them as lists.
+fn keys<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Secret>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        List(Vec<Secret>),
+    }
+    Ok(match Given::deserialize(input)? {
+        Given::Text(list) => list.split(',').map(str::trim).filter(|key| !key.is_empty()).map(Secret::new).collect(),
+        Given::List(keys) => keys,
+    })
 }
