@@ -32,6 +32,8 @@ pub struct Position {
 #[derive(Debug)]
 pub struct Batch {
     pub points: Vec<Point>,
+    /// More waits than fits into one batch.
+    pub full: bool,
     end: Position,
 }
 
@@ -138,7 +140,7 @@ impl Spool {
     pub fn next(&self, most_points: usize, most_bytes: u64) -> io::Result<Option<Batch>> {
         let mut state = self.state();
         let mut at = state.head;
-        let (mut points, mut bytes) = (Vec::new(), 0);
+        let (mut points, mut bytes, mut full) = (Vec::new(), 0, false);
         while let Some(segment) = state.segments.iter().find(|segment| segment.id >= at.segment) {
             if segment.id > at.segment {
                 at = Position { segment: segment.id, offset: segment::BEGIN };
@@ -154,8 +156,9 @@ impl Spool {
                 at = Position { segment: at.segment + 1, offset: segment::BEGIN };
                 continue;
             };
-            let full = points.len() + header.points as usize > most_points || bytes + header.bytes() > most_bytes;
-            if full && !points.is_empty() {
+            let beyond = points.len() + header.points as usize > most_points || bytes + header.bytes() > most_bytes;
+            if beyond && !points.is_empty() {
+                full = true;
                 break;
             }
             match segment::read(&segment.file, at.offset, header) {
@@ -180,11 +183,13 @@ impl Spool {
         }
         if points.is_empty() {
             state.head = state.head.max(at);
+            // Whatever was damaged may have been counted.
+            state.waiting_points = 0;
             self.measure(&state);
             return Ok(None);
         }
         state.in_hand = Some(at);
-        Ok(Some(Batch { points, end: at }))
+        Ok(Some(Batch { points, full, end: at }))
     }
 
     /// The batch is done with: in the store, or given up. It leaves the spool.
