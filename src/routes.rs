@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::Admin;
 use crate::auth::Gate;
+use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
@@ -23,6 +24,7 @@ pub struct Parts {
     pub admin: Admin,
     pub inventory: Inventory,
     pub prices: Prices,
+    pub history: History,
 }
 
 pub fn router(parts: Parts) -> Router {
@@ -62,6 +64,7 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/history", get(price::history_of))
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
+        .route("/api/v1/series/{measurement}", get(history::range))
         .route("/api/publish", post(admin::routes::publish))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }
@@ -72,8 +75,12 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
+    let managers = Router::new()
+        .route("/api/v1/series-dead-letters", get(history::dead_letters))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
+        .merge(managers)
 }
