@@ -81,6 +81,11 @@ impl SeriesMetrics {
         self.dropped.get_or_create(&ReasonLabel { reason }).get()
     }
 
+    /// How many attempts are to be made again because of `reason`.
+    pub fn retried_for(&self, reason: &'static str) -> u64 {
+        self.retries.get_or_create(&ReasonLabel { reason }).get()
+    }
+
     pub(super) fn retry(&self, reason: &'static str) {
         self.retries.get_or_create(&ReasonLabel { reason }).inc();
     }

@@ -9,6 +9,7 @@ pub mod child;
 pub mod client;
 pub mod databases;
 pub mod fanfare;
+pub mod influx;
 pub mod postgres;
 pub mod redis;
 pub mod smtp;
