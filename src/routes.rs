@@ -75,12 +75,12 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
-    let managers = Router::new()
+    let admins = Router::new()
         .route("/api/v1/series-dead-letters", get(history::dead_letters))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
-        .merge(managers)
+        .merge(admins)
 }

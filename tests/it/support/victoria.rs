@@ -40,8 +40,8 @@ impl Victoria {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Ends it at once.
-    pub fn kill(&mut self) {
+    /// Ends it, and waits for that. By SIGTERM: it has no log of its own, and SIGKILL would take what it has acknowledged.
+    pub fn end(&mut self) {
         self.child = None;
     }
 
@@ -61,15 +61,15 @@ impl Victoria {
         self.child.as_ref().expect("it runs").signal(Signal::SIGCONT);
     }
 
-    /// Everything under one name (`<measurement>_<field>`): labels, and by milliseconds the values. A point that was
-    /// written twice is there once.
-    pub async fn series(&self, name: &str) -> Vec<(BTreeMap<String, String>, BTreeMap<i64, f64>)> {
+    /// Everything under one name (`<measurement>_<field>`): labels, and milliseconds with values, in order. A point that
+    /// was written twice is there once.
+    pub async fn series(&self, name: &str) -> Vec<(BTreeMap<String, String>, Vec<(i64, f64)>)> {
         let client = super::http();
         let get = |path: String| client.get(format!("{}{path}", self.url())).send();
         get("/internal/force_flush".into()).await.expect("flush").error_for_status().expect("flush");
-        let export = get(format!("/api/v1/export?match[]={name}")).await.expect("export");
+        let export = get(format!("/api/v1/export?match[]={name}&start=1&end=4000000000")).await.expect("export");
         let text = export.error_for_status().expect("export").text().await.expect("export");
-        let mut found = BTreeMap::<BTreeMap<String, String>, BTreeMap<i64, f64>>::new();
+        let mut found = BTreeMap::<BTreeMap<String, String>, Vec<(i64, f64)>>::new();
         for line in text.lines() {
             let block: Value = serde_json::from_str(line).expect("a line of JSON");
             let text = |value: &Value| value.as_str().expect("a label").to_owned();
@@ -79,6 +79,10 @@ impl Victoria {
             values.extend(
                 times.zip(block["values"].as_array().expect("values").iter().map(|v| v.as_f64().expect("a value"))),
             );
+        }
+        for values in found.values_mut() {
+            values.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+            values.dedup();
         }
         found.into_iter().collect()
     }
@@ -103,7 +107,7 @@ async fn spawn(folder: &TempDir, port: u16, log: Log) -> Option<Child> {
     command.arg(format!("-storageDataPath={}", folder.path().display()));
     command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
     command.args(["-retentionPeriod=100y", "-search.latencyOffset=0s", "-memory.allowedBytes=64MB"]);
-    let child = Child::start_logged("victoria-metrics", &mut command, Signal::SIGKILL, Some(folder.path()), log);
+    let child = Child::start_logged("victoria-metrics", &mut command, Signal::SIGTERM, Some(folder.path()), log);
     let child = std::sync::Mutex::new(child);
     let client = super::http();
     let ready = eventually("victoria-metrics answers", || async {
