@@ -89,13 +89,14 @@ impl Batcher {
     async fn deliver(&self, batch: Batch, stop: &CancellationToken) -> bool {
         let points = &batch.points;
         // Last in, first out: the earlier half of what was cut lies on top.
-        let mut parts = vec![0..points.len()];
+        let mut parts = Vec::from([(0, points.len())]);
         let mut pause = Duration::ZERO;
-        while let Some(part) = parts.pop() {
+        while let Some((from, to)) = parts.pop() {
+            let part = &points[from..to];
             let begun = Instant::now();
-            let written = self.store.write(&points[part.clone()]).await;
+            let written = self.store.write(part).await;
             self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64(), 1);
-            let middle = part.start + part.len() / 2;
+            let middle = from + part.len() / 2;
             match written {
                 Ok(stored) => {
                     self.metrics.stored.inc_by(stored);
@@ -103,11 +104,11 @@ impl Batcher {
                     pause = Duration::ZERO;
                 }
                 Err(WriteError::Refused(_) | WriteError::TooLarge(_)) if part.len() > 1 => {
-                    parts.push(middle..part.end);
-                    parts.push(part.start..middle);
+                    parts.push((middle, to));
+                    parts.push((from, middle));
                 }
                 Err(WriteError::Refused(detail) | WriteError::TooLarge(detail)) => {
-                    self.bury(1, Some(&points[part]), detail);
+                    self.bury(1, Some(part), detail);
                 }
                 Err(WriteError::Partial { dropped, detail }) => {
                     let dropped = dropped.min(part.len() as u64);
@@ -121,7 +122,7 @@ impl Batcher {
                     }
                     pause = self.longer(pause);
                     let pause = after.map_or(pause, |after| after.min(LONGEST_PAUSE) + jitter(after / 10));
-                    parts.push(part);
+                    parts.push((from, to));
                     tokio::select! {
                         () = sleep(pause) => {}
                         () = stop.cancelled() => return false,

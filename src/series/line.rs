@@ -137,8 +137,9 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = Value> {
+        use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
         prop_oneof![
-            any::<f64>().prop_map(Value::Float),
+            (NORMAL | SUBNORMAL | ZERO | POSITIVE | NEGATIVE).prop_map(Value::Float),
             any::<i64>().prop_map(Value::Int),
             any::<u64>().prop_map(Value::Uint),
             any::<bool>().prop_map(Value::Bool),
@@ -163,17 +164,18 @@ mod tests {
         fn influxdb_reads_what_was_meant(
             measurement in text(),
             tags in proptest::collection::vec((text(), text()), 0..4),
-            fields in proptest::collection::vec((text(), value()), 0..4),
+            fields in proptest::collection::vec((text(), value()), 1..4),
             ns in 0_i64..i64::MAX,
         ) {
-            let mut point = Point::new(&measurement, at(ns));
+            // A letter in front: what is no name at all is refused, which another test says.
+            let mut point = Point::new(&format!("m{measurement}"), at(ns));
             for (key, value) in &tags {
-                point = point.tag(key, value);
+                point = point.tag(&format!("t{key}"), value);
             }
             for (key, value) in fields {
-                point = point.field(&key, value);
+                point = point.field(&format!("f{key}"), value);
             }
-            prop_assume!(point.check().is_ok());
+            prop_assert_eq!(point.check(), Ok(()));
             let line = one(&point);
             let read: Vec<_> = parse_lines(&line).collect::<Result<_, _>>().map_err(|e| TestCaseError::fail(format!("{e}: {line:?}")))?;
             prop_assert_eq!(read.len(), 1, "{:?}", line);

@@ -81,7 +81,7 @@ impl Range {
             Some(step) => i64::try_from(step.as_nanos()).unwrap_or(i64::MAX),
             None => usual_step_ns(to_ns - from_ns),
         };
-        if step_ns < 1_000_000 || step_ns > 400 * 86_400 * SECOND_NS {
+        if !(1_000_000..=400 * 86_400 * SECOND_NS).contains(&step_ns) {
             return wrong("step", "is from 1ms to 400d");
         }
         let from_ns = from_ns - from_ns % step_ns;

@@ -30,15 +30,17 @@ pub fn take(spools: &Path) -> io::Result<(PathBuf, File)> {
 /// Moves the files of an orphaned folder behind those that are in `own`. How far they had been sent is forgotten, so
 /// some of it is sent again.
 fn adopt(orphan: &Path, own: &Path) -> io::Result<()> {
+    // What has a lower number would count as sent.
+    let read =
+        File::open(own.join("head")).ok().and_then(|head| super::read_head(&head)).map_or(0, |head| head.segment);
     let found = segments(orphan)?;
     if found.is_empty() {
         return Ok(());
     }
     tracing::info!(files = found.len(), "points that another process left in its spool are taken over");
-    let mut next = segments(own)?.last().map_or(1, |last| last + 1).max(1 << 32);
-    for id in found {
+    let last = segments(own)?.last().copied().unwrap_or_default();
+    for (next, id) in (last.max(read) + 1..).zip(found) {
         fs::rename(orphan.join(segment_name(id)), own.join(segment_name(next)))?;
-        next += 1;
     }
     match fs::remove_file(orphan.join("head")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
