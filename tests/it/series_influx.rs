@@ -286,3 +286,34 @@ async fn questions_are_flux_and_answers_are_steps() {
     assert_eq!(store.ping().await, Ok(()));
     drop(influx);
 }
+
+#[tokio::test]
+async fn influxdbs_own_compiler_accepts_what_is_asked() {
+    let influx = FakeInflux::start().await;
+    let store = store(influx.url());
+    store.set_up().await.unwrap();
+    let now = Clock::system().now();
+    let tags = [("sku", "x\") |> drop() ${1 + 1} \\"), ("none", ""), ("日本 語", "りんご\n")];
+    let tags: std::collections::BTreeMap<_, _> = tags.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    influx.table(200, "");
+    for hours in [1, 24 * 30, 24 * 300] {
+        let span = (now - chrono::TimeDelta::hours(hours), now);
+        let asked = Range::new("m \"x\"", "v${y}", tags.clone(), span, Some(Duration::from_secs(3_600))).unwrap();
+        store.range(&asked).await.unwrap();
+    }
+    let mut texts = influx.queries();
+    texts.extend(influx.tasks().iter().map(|task| task["flux"].as_str().unwrap().to_owned()));
+    assert_eq!(texts.len(), 5);
+    // That it would say no, too.
+    texts.push(texts[0].replace("createEmpty", "makeEmpty"));
+    texts.push(texts[0].replace("\\\"", "\""));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let mut node = std::process::Command::new("node");
+    node.arg(folder.join("flux.mjs")).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut node = node.spawn().expect("the tests need the program `node`");
+    let input = node.stdin.take().unwrap();
+    serde_json::to_writer(input, &texts).unwrap();
+    let output = tokio::task::spawn_blocking(move || node.wait_with_output()).await.unwrap().unwrap();
+    let verdicts: Vec<bool> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verdicts, [true, true, true, true, true, false, false]);
+}
