@@ -14,7 +14,7 @@ pub struct ReasonLabel {
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// accepted = stored + dropped + waiting, once the queue in memory is empty.
+/// accepted + found in the spool = stored + dropped + dead letters + waiting, once the queue in memory is empty.
 #[derive(Clone)]
 pub struct SeriesMetrics {
     /// Taken from feeds, before anything else can happen to them.

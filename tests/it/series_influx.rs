@@ -42,10 +42,14 @@ fn store(url: &str) -> Influx {
 
 impl Way {
     async fn to(influx: FakeInflux, path: &str) -> Self {
+        Self::with(influx, path, options()).await
+    }
+
+    async fn with(influx: FakeInflux, path: &str, options: SeriesOptions) -> Self {
         let folder = temp_dir("series");
         let (tasks, metrics) = (Tasks::new(), SeriesMetrics::default());
         let store = std::sync::Arc::new(store(&format!("{}{path}", influx.url())));
-        let started = fanfare::series::start(folder.path(), store, &options(), &Clock::system(), &metrics, &tasks);
+        let started = fanfare::series::start(folder.path(), store, &options, &Clock::system(), &metrics, &tasks);
         let (writer, dead) = started.unwrap();
         Self { influx, writer, dead, metrics, tasks, folder }
     }
@@ -208,15 +212,41 @@ async fn what_cannot_go_out_waits_for_the_next_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_and_bad_points_are_counted_not_felt() {
-    let way = Way::start().await;
+async fn bad_points_and_a_full_queue_are_counted_not_felt() {
+    let way = Way::with(FakeInflux::start().await, "", SeriesOptions { queue_points: 8, ..options() }).await;
     way.writer.write(Point::new("m", DateTime::UNIX_EPOCH).field("v", f64::NAN));
     way.writer.write(Point::new("", DateTime::UNIX_EPOCH).field("v", 1.0));
     assert_eq!(way.metrics.dropped_for("invalid"), 2);
-    assert_eq!(way.metrics.accepted.get(), 2);
-    way.writer.record(points(1)).await.unwrap();
-    eventually("the good one is there", async || (way.influx.stored().len() == 1).then_some(())).await;
+    let begun = Instant::now();
+    for point in points(20_000) {
+        way.writer.write(point);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "a writer never waits");
+    // Whoever can wait loses nothing, however small the queue is.
+    way.writer.record(points(500)).await.unwrap();
+    let dropped = way.metrics.dropped_for("queue_full");
+    assert!(dropped > 0, "the disk is not that fast");
+    eventually("every other is there", async || (way.influx.stored().len() as u64 == 20_500 - dropped).then_some(()))
+        .await;
+    assert_eq!(way.metrics.accepted.get(), 20_502);
     Writer::nowhere().write(points(1).remove(0));
+    way.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_nothing_is_told_to_those_who_ask() {
+    let way = Way::with(FakeInflux::start().await, "", SeriesOptions { spool_bytes: 1 << 20, ..options() }).await;
+    way.influx.answer((0..10_000).map(|_| Answer::Status(500, "not now")));
+    way.writer.record(points(1_000)).await.unwrap();
+    std::fs::remove_dir_all(way.folder.path().join("spool")).unwrap();
+    // The file at hand goes on; the next one cannot be made.
+    let mut kept = 1_000;
+    while way.writer.record(points(1_000)).await.is_ok() {
+        kept += 1_000;
+        assert!(kept < 100_000);
+    }
+    assert_eq!(way.metrics.dropped_for("disk"), 1_000);
+    assert_eq!(way.metrics.accepted.get(), kept + 1_000);
     way.end().await;
 }
 

@@ -75,7 +75,7 @@ impl Influx {
                 let mut headers = header::HeaderMap::new();
                 headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
                 headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
-                let builder = reqwest011::Client::builder().timeout(timeout).default_headers(headers);
+                let builder = reqwest011::Client::builder().http1_only().timeout(timeout).default_headers(headers);
                 // The URL has been parsed: this does not panic.
                 let (url, org, token) = (at.url.as_str(), at.org.as_str(), at.token.as_str());
                 let made = influxdb2::ClientBuilder::with_builder(builder, url, org, token).build();

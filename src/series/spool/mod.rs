@@ -230,7 +230,7 @@ impl Spool {
         self.metrics.drop_points("spool_full", lost);
         state.waiting_points = state.waiting_points.saturating_sub(lost);
         state.head = state.head.max(Position { segment: oldest.id + 1, offset: segment::BEGIN });
-        std::fs::remove_file(segment_path(&self.folder, oldest.id))
+        remove(&segment_path(&self.folder, oldest.id))
     }
 
     /// Removes the files that have been read to their end.
@@ -244,7 +244,7 @@ impl Spool {
             let id = oldest.id;
             state.segments.pop_front();
             state.head = state.head.max(Position { segment: id + 1, offset: segment::BEGIN });
-            std::fs::remove_file(segment_path(&self.folder, id))?;
+            remove(&segment_path(&self.folder, id))?;
         }
         Ok(())
     }
@@ -274,6 +274,14 @@ impl Segment {
             offset += header.bytes();
         }
         points
+    }
+}
+
+/// That it has gone already is as good.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
