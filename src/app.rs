@@ -186,6 +186,10 @@ impl Past {
 
     /// Sends what the store takes within the time; the rest stays in the spool.
     async fn close(self, within: Duration) {
+        // Before the batcher, which a store that hangs may hold up until it is aborted.
+        if tokio::time::timeout(within, self.writer.flush()).await.is_err() {
+            tracing::error!("the disk did not take the last points in time");
+        }
         log_aborted(self.tasks.drain(within).await);
         if let Some(file) = self.file {
             file.close().await;

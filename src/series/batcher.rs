@@ -72,14 +72,12 @@ impl Batcher {
     async fn next(&self) -> Option<Batch> {
         let (spool, most_points, most_bytes) =
             (self.spool.clone(), self.options.batch_points, self.options.batch_bytes);
-        match tokio::task::spawn_blocking(move || spool.next(most_points, most_bytes)).await {
-            Ok(Ok(batch)) => batch,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the spool cannot be read");
-                None
-            }
+        let read = tokio::task::spawn_blocking(move || spool.next(most_points, most_bytes)).await;
+        match read.map_err(std::io::Error::other).and_then(|batch| batch) {
+            Ok(batch) => batch,
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read");
+                sleep(Duration::from_millis(self.options.backoff_max_ms)).await;
                 None
             }
         }
@@ -90,7 +88,7 @@ impl Batcher {
         let points = &batch.points;
         // Last in, first out: the earlier half of what was cut lies on top.
         let mut parts = Vec::from([(0, points.len())]);
-        let mut pause = Duration::ZERO;
+        let (mut pause, mut buried) = (Duration::ZERO, 0);
         while let Some((from, to)) = parts.pop() {
             let part = &points[from..to];
             let begun = Instant::now();
@@ -100,7 +98,9 @@ impl Batcher {
             match written {
                 Ok(stored) => {
                     self.metrics.stored.inc_by(stored);
-                    self.up(true);
+                    if self.up(true) {
+                        tracing::info!(store = self.store.name(), "points are taken again");
+                    }
                     pause = Duration::ZERO;
                 }
                 Err(WriteError::Refused(_) | WriteError::TooLarge(_)) if part.len() > 1 => {
@@ -108,12 +108,12 @@ impl Batcher {
                     parts.push((from, middle));
                 }
                 Err(WriteError::Refused(detail) | WriteError::TooLarge(detail)) => {
-                    self.bury(1, Some(part), detail);
+                    buried += self.bury(1, Some(part), detail);
                 }
                 Err(WriteError::Partial { dropped, detail }) => {
                     let dropped = dropped.min(part.len() as u64);
                     self.metrics.stored.inc_by(part.len() as u64 - dropped);
-                    self.bury(dropped, None, detail);
+                    buried += self.bury(dropped, None, detail);
                 }
                 Err(WriteError::Later { reason, after, detail }) => {
                     self.metrics.retry(reason);
@@ -129,6 +129,13 @@ impl Batcher {
                     }
                 }
             }
+        }
+        if buried > 0 {
+            tracing::warn!(
+                points = buried,
+                store = self.store.name(),
+                "the store refuses points; they are dead letters"
+            );
         }
         if let Err(error) = self.spool.commit(batch) {
             // They will be sent again, which does no harm.
@@ -150,14 +157,15 @@ impl Batcher {
         doubled - jitter(doubled / 5)
     }
 
-    fn bury(&self, points: u64, point: Option<&[Point]>, reason: String) {
-        tracing::warn!(points, reason, "points that the store refuses");
+    /// Keeps a dead letter; answers for how many points it stands.
+    fn bury(&self, points: u64, point: Option<&[Point]>, reason: String) -> u64 {
         self.metrics.dead_letters.inc_by(points);
         let line = point.map(|point| encode_all(point).trim_end().to_owned());
         let letter = DeadLetter { at: self.clock.now(), reason, points, line };
         if let Err(error) = self.dead.keep(&letter) {
             tracing::error!(%error, line = letter.line, "a dead letter could not be kept");
         }
+        points
     }
 }
 

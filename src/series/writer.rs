@@ -102,7 +102,7 @@ impl Writer {
     }
 
     /// Returns when everything that was handed over before is in the spool, and synced.
-    pub(super) async fn flush(&self) {
+    pub async fn flush(&self) {
         let Some(inner) = &self.0 else { return };
         let (kept, answer) = oneshot::channel();
         inner.queue(Vec::new(), Some(kept));
