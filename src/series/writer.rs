@@ -134,6 +134,13 @@ struct Appender {
     unsynced_since: Option<Instant>,
 }
 
+/// However the thread ends, nobody waits for it.
+impl Drop for Appender {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
 impl Appender {
     fn run(mut self, queue: &mpsc::Receiver<Entry>, sync_every: Duration) {
         loop {

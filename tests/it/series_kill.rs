@@ -1,10 +1,12 @@
 //! A real store, and processes that end in the middle: every point gets there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use fanfare::clock::Clock;
-use fanfare::series::{Influx, InfluxOptions, Point, Series, SeriesOptions};
+use fanfare::series::{Influx, InfluxOptions, Point, Series, SeriesMetrics, SeriesOptions};
+use fanfare::tasks::Tasks;
 use serde_json::{Value, json};
 
 use crate::support::{Fanfare, Settings, Victoria, eventually, http};
@@ -164,4 +166,39 @@ async fn a_server_that_is_asked_to_end_sends_what_it_has() {
     }
     assert!(server.terminate().await.success());
     assert_eq!(levels(&store).await, (70..=100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_points_pass_a_store_that_freezes_and_ends() {
+    let (mut store, folder) = (Victoria::start().await, crate::support::temp_dir("series"));
+    let at =
+        InfluxOptions { url: store.url().parse().unwrap(), token: "t".into(), org: "o".into(), bucket: "b".into() };
+    let options = SeriesOptions { timeout_ms: 1_000, backoff_max_ms: 1_000, ..SeriesOptions::default() };
+    let influx = Arc::new(Influx::new(at, options.clone(), Clock::system()).unwrap());
+    let (tasks, metrics) = (Tasks::new(), SeriesMetrics::default());
+    let started = fanfare::series::start(folder.path(), influx, &options, &Clock::system(), &metrics, &tasks);
+    let (writer, _) = started.unwrap();
+    let begin_ms = Clock::system().now_ms() - 100_000;
+    for round in 0..100 {
+        match round {
+            20 => store.stop_signal(),
+            40 => store.continue_signal(),
+            60 => store.end(),
+            80 => store.restart().await,
+            _ => {}
+        }
+        let point = |n: i64| {
+            let at = DateTime::from_timestamp_millis(begin_ms + round * 100 + n / 10).unwrap();
+            Point::new("many", at).tag("k", (n % 10).to_string()).field("v", round * 1_000 + n)
+        };
+        writer.record((0..1_000).map(point).collect()).await.unwrap();
+    }
+    eventually("all are stored", async || (metrics.waiting.get() == 0).then_some(())).await;
+    assert_eq!((metrics.stored.get(), metrics.dead_letters.get()), (100_000, 0));
+    let series = store.series("many_v").await;
+    let mut values: Vec<i64> =
+        series.iter().flat_map(|(_, values)| values.iter().map(|(_, value)| *value as i64)).collect();
+    values.sort_unstable();
+    assert!(values == (0..100_000).collect::<Vec<_>>(), "{} values", values.len());
+    assert!(tasks.drain(crate::support::PATIENCE).await.is_empty());
 }

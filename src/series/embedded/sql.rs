@@ -3,6 +3,8 @@
 //! A series is one field of one measurement with one set of tags; its values stand in `series_points`. Writing a value
 //! marks its minute as dirty. The roll-up makes rows of `series_minutes` and `series_hours` from dirty minutes that are
 //! over. Until then a question takes those minutes from the points, so answers are exact at any moment.
+//!
+//! The store makes its tables itself, apart from the migrations: with SQLite they lie in a file of their own.
 
 use serde_json::Value as Json;
 

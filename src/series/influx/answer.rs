@@ -21,15 +21,22 @@ pub fn of(status: u16, text: &str, after: Option<Duration>) -> Result<(), WriteE
         200 | 204 => Ok(()),
         // InfluxDB 1 and 3 write the good lines and say 400; InfluxDB 2 writes none then.
         400 if text.contains("partial write") => Err(partial(text, detail)),
-        422 => Err(partial(text, detail)),
-        400 => Err(WriteError::Refused(detail)),
+        422 if is_about_points(text) => Err(partial(text, detail)),
+        400 if is_about_points(text) => Err(WriteError::Refused(detail)),
         413 => Err(WriteError::TooLarge(detail)),
         408 | 499 => later("timeout"),
         429 => later("limited"),
         500.. => later("server"),
-        // 401, 403, 404: token, permission, bucket. What else may come is no word about the points either.
+        // 401, 403, 404: token, permission, bucket. What else may come, such as a page of a proxy that was spoken to in
+        // the wrong way, is no word about the points either.
         _ => later("settings"),
     }
+}
+
+/// Stores say what is wrong in JSON. To give points up because of anybody else's 400 would be to lose them all.
+fn is_about_points(text: &str) -> bool {
+    let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    json.is_some_and(|said| said.get("message").or_else(|| said.get("error")).is_some())
 }
 
 fn partial(text: &str, detail: String) -> WriteError {
@@ -105,16 +112,23 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_a_proxy_is_no_word_about_points() {
+        for status in [400, 422] {
+            let page = of(status, "<html>The plain HTTP request was sent to HTTPS port</html>", None);
+            assert!(matches!(page, Err(WriteError::Later { reason: "settings", .. })), "{page:?}");
+        }
+    }
+
+    #[test]
     fn what_was_partly_written_is_counted() {
         let dropped = |status, text: &str| match of(status, text, None) {
             Err(WriteError::Partial { dropped, .. }) => dropped,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            dropped(422, "partial write: field type conflict: … already exists as type integer dropped=3 for"),
-            3
-        );
-        assert_eq!(dropped(422, "partial write: dropped 12 points outside retention policy"), 12);
+        let conflict =
+            r#"{"message":"partial write: field type conflict: … already exists as type integer dropped=3 for"}"#;
+        assert_eq!(dropped(422, conflict), 3);
+        assert_eq!(dropped(422, r#"{"message":"partial write: dropped 12 points outside retention policy"}"#), 12);
         assert_eq!(dropped(400, "partial write: unable to parse 'x': missing fields dropped=0"), 1);
         let three =
             r#"{"error":"partial write of line protocol occurred","data":[{"line_number":2},{"line_number":5}]}"#;
