@@ -48,7 +48,7 @@ impl Writer {
         metrics: SeriesMetrics,
     ) -> std::io::Result<Self> {
         let (entries, queue) = mpsc::channel();
-        let room = Arc::new(Semaphore::new(queue_points));
+        let room = Arc::new(Semaphore::new(queue_points.min(Semaphore::MAX_PERMITS)));
         let appender = Appender { spool, news, room: room.clone(), metrics: metrics.clone(), unsynced_since: None };
         std::thread::Builder::new().name("series".into()).spawn(move || appender.run(&queue, sync_every))?;
         Ok(Self(Some(Arc::new(Inner { entries, room, queue_points, metrics }))))
