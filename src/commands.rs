@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::queue::Queue;
+use crate::series::Influx;
 use crate::{demo, telemetry};
 
 /// What the command line may say about where a server lives.
@@ -71,13 +72,19 @@ pub fn worker(loaded: Loaded) -> anyhow::Result<()> {
     block_on(async { crate::app::work(loaded.settings, on_signal()?).await })
 }
 
-/// Brings the tables up to date and ends.
+/// Brings the tables up to date, and InfluxDB's buckets and tasks where there is one, and ends.
 pub fn migrate(loaded: Loaded) -> anyhow::Result<()> {
     start_logging(&loaded)?;
     block_on(async {
         let db = crate::app::open_database(&loaded.settings, &mut telemetry::Registry::default()).await?;
         say(&format!("the tables are up to date ({})", db.engine()))?;
         db.close().await;
+        if let Some(at) = loaded.settings.influxdb.options()? {
+            let influx = Influx::new(at, loaded.settings.series, Clock::system())?;
+            let done = influx.set_up().await.context("InfluxDB (INFLUXDB_URL) cannot be set up")?;
+            done.iter().try_for_each(|line| say(line))?;
+            say("InfluxDB's buckets and tasks are up to date")?;
+        }
         Ok(())
     })
 }

@@ -26,7 +26,7 @@ enum Command {
     Serve(Place),
     /// Run the queue's workers alone, beside servers that share the database.
     Worker(Place),
-    /// Bring the database's tables up to date and end.
+    /// Bring the database's tables, and InfluxDB's buckets and tasks, up to date and end.
     Migrate(Place),
     /// List, show, replay or discard work that nothing has helped.
     #[command(subcommand)]

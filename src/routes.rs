@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::{Admin, dead_letters};
 use crate::auth::Gate;
+use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
 use crate::feeds::progress::{Progress, routes as progress};
@@ -27,6 +28,7 @@ pub struct Parts {
     pub prices: Prices,
     pub progress: Progress,
     pub queue: Queue,
+    pub history: History,
 }
 
 pub fn router(parts: Parts) -> Router {
@@ -68,6 +70,7 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/history", get(price::history_of))
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
+        .route("/api/v1/series/{measurement}", get(history::range))
         .route("/api/publish", post(admin::routes::publish))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }
@@ -98,7 +101,8 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators));
-    let letters = Router::new()
+    let admins = Router::new()
+        .route("/api/v1/series-dead-letters", get(history::dead_letters))
         .route("/api/v1/dead-letters", get(dead_letters::list))
         .route("/api/v1/dead-letters/{id}", get(dead_letters::get).delete(dead_letters::discard))
         .route("/api/v1/dead-letters/{id}/replay", post(dead_letters::replay))
@@ -107,5 +111,5 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/health", get(admin::routes::health))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
-        .merge(letters)
+        .merge(admins)
 }

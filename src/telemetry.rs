@@ -66,6 +66,17 @@ pub mod name {
     pub const PROGRESS_RECEIVED: &str = "progress_events_received";
     pub const PROGRESS_STORED: &str = "progress_events_stored";
     pub const PROGRESS_SIGNALS: &str = "progress_signals";
+
+    // series
+    pub const SERIES_ACCEPTED: &str = "series_points_accepted";
+    pub const SERIES_STORED: &str = "series_points_stored";
+    pub const SERIES_DROPPED: &str = "series_points_dropped";
+    pub const SERIES_WAITING: &str = "series_points_pending";
+    pub const SERIES_SPOOL_BYTES: &str = "series_spool_bytes";
+    pub const SERIES_RETRIES: &str = "series_retries";
+    pub const SERIES_DEAD_LETTERS: &str = "series_dead_letters";
+    pub const SERIES_STORE_UP: &str = "series_store_up";
+    pub const SERIES_BATCH_DURATION: &str = "series_batch_duration_seconds";
 }
 
 /// Starts logging to standard error. `level` is a tracing filter such as `info` or `fanfare=debug,warn`.

@@ -8,6 +8,7 @@ use fanfare::db::Db;
 use fanfare::feeds::Outbox;
 use fanfare::feeds::progress::{Context, Effects, Event, ProgressOptions, Watch, read_event};
 use fanfare::queue::{BatchHandler, Queue, QueueOptions};
+use fanfare::series::Writer;
 use fanfare::telemetry::Registry;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ impl Class {
         let mut registry = Registry::default();
         let queue = Queue::new(db.clone(), clock.clone(), QueueOptions::default(), &mut registry);
         let (outbox, options) = (Outbox::new(queue), ProgressOptions::default());
-        let effects = Effects::new(clock.clone(), outbox.clone(), options.clone(), &mut registry);
+        let effects = Effects::new(clock.clone(), outbox.clone(), Writer::nowhere(), options.clone(), &mut registry);
         let watch = Watch::new(db.clone(), clock.clone(), outbox, options, &mut registry);
         Self { db, clock, effects, watch }
     }

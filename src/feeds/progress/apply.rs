@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::event::{Event, Kind};
 use super::messages::{ProgressEvent, ProgressSignal, Signals};
 use super::options::ProgressOptions;
+use super::point;
 use super::rows::{self, InCells, Stored};
 use super::state_sql::{self, State};
 use super::store_sql::{self, IdRow};
@@ -18,12 +19,14 @@ use crate::db::Tx;
 use crate::feeds::PROGRESS_EVENTS;
 use crate::feeds::outbox::{Outbox, StageError};
 use crate::queue::{BatchError, BatchHandler};
+use crate::series::Writer;
 use crate::stream::Tags;
 
 /// Applies accepted events.
 pub struct Effects {
     pub clock: Clock,
     pub outbox: Outbox,
+    pub writer: Writer,
     pub options: ProgressOptions,
     pub stored: Counter,
     pub duplicates: Counter,
@@ -101,6 +104,9 @@ impl Effects {
             StageError::Db(error) => error.into(),
             StageError::Json(error) => failed(error),
         })?;
+        // Before the commit: points of events that are not stored after all come again, and are the same points then.
+        let points = new.iter().filter_map(|stored| point::of(stored.event)).collect();
+        self.writer.record(points).await.map_err(|error| BatchError::Unavailable(error.to_string()))?;
         Ok(new.len())
     }
 

@@ -8,6 +8,7 @@ mod event; // a learning event
 mod messages; // what dashboards are told
 mod options;
 mod pioneer; // the other exporter's format
+mod point; // an execution as a point of a time series
 mod read; // from what clients send to an event
 pub mod report; // what instructors ask
 mod cells_sql;
@@ -37,6 +38,7 @@ use super::outbox::Outbox;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::queue::{Intake, IntakeError, Queue, RedisStream};
+use crate::series::Writer;
 use crate::telemetry::{Registry, name};
 
 /// The queue's topic for events.
@@ -132,11 +134,17 @@ impl Progress {
 }
 
 impl Effects {
-    pub fn new(clock: Clock, outbox: Outbox, options: ProgressOptions, registry: &mut Registry) -> Self {
+    pub fn new(
+        clock: Clock,
+        outbox: Outbox,
+        writer: Writer,
+        options: ProgressOptions,
+        registry: &mut Registry,
+    ) -> Self {
         let stored = Family::<OutcomeLabel, Counter>::default();
         registry.register(name::PROGRESS_STORED, "Learning events applied: stored, or seen before", stored.clone());
         let counter = |outcome| stored.get_or_create(&OutcomeLabel { outcome }).clone();
-        Self { clock, outbox, options, stored: counter("stored"), duplicates: counter("duplicate") }
+        Self { clock, outbox, writer, options, stored: counter("stored"), duplicates: counter("duplicate") }
     }
 
     /// Applies events until `stop`: those of `stream`, where there is one, and those of the table, where what failed

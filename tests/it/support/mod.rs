@@ -9,9 +9,11 @@ pub mod child;
 pub mod client;
 pub mod databases;
 pub mod fanfare;
+pub mod influx;
 pub mod postgres;
 pub mod redis;
 pub mod smtp;
+pub mod victoria;
 pub mod webhook;
 
 pub use client::{WebSocket, http, next_json, next_message, next_text, ws};
@@ -20,6 +22,7 @@ pub use fanfare::{Fanfare, Settings};
 pub use postgres::{Database, Postgres};
 pub use redis::Redis;
 pub use smtp::{Mail, Smtp};
+pub use victoria::Victoria;
 pub use webhook::{Webhook, WebhookRequest};
 
 use std::future::Future;
