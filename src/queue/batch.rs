@@ -67,9 +67,16 @@ impl Queue {
     ) {
         let mut woken = self.inner.wake.subscribe();
         let (mut measured_at, mut pause) = (None::<Instant>, Duration::ZERO);
+        let poll = Duration::from_millis(self.inner.options.poll_ms);
+        let mut retried_at = Instant::now();
         while !stop.is_cancelled() {
             woken.mark_unchanged();
-            let done = self.batch(topic, handler, limit).await;
+            let mut done = self.batch(topic, handler, limit).await;
+            // What failed before must not wait until nothing new comes.
+            if retried_at.elapsed() >= poll && matches!(done, Ok(true)) {
+                done = self.retry_one(topic, handler).await.map(|_| true);
+                retried_at = Instant::now();
+            }
             if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
                 measured_at = Some(Instant::now());
                 if let Err(error) = self.measure(topic).await {
@@ -83,7 +90,7 @@ impl Queue {
                     tokio::select! {
                         () = stop.cancelled() => {}
                         _ = woken.changed() => {}
-                        () = tokio::time::sleep(Duration::from_millis(self.inner.options.poll_ms)) => {}
+                        () = tokio::time::sleep(poll) => {}
                     }
                 }
                 Err(error) => {
@@ -108,13 +115,8 @@ impl Queue {
         let mut tx = self.inner.db.begin().await?;
         let taken = sql::take_fresh(&mut tx, topic, now, limit).await?;
         if taken.is_empty() {
-            let Some(item) = sql::take_retried(&mut tx, topic, now).await? else {
-                // Another worker has them.
-                return Ok(false);
-            };
             drop(tx);
-            self.alone(topic, handler, item.id).await?;
-            return Ok(true);
+            return self.retry_one(topic, handler).await;
         }
         match self.together(topic, handler, tx, &taken).await {
             Err(BatchError::Failed(reason)) => {
@@ -126,6 +128,17 @@ impl Queue {
             other => other?,
         }
         Ok(true)
+    }
+
+    /// Tries the oldest due item that has failed before; `false` when there is none, or another worker has it.
+    async fn retry_one<H: BatchHandler>(&self, topic: &'static str, handler: &H) -> Result<bool, BatchError> {
+        let mut tx = self.inner.db.begin().await?;
+        let item = sql::take_retried(&mut tx, topic, self.inner.clock.now()).await?;
+        tx.rollback().await?;
+        match item {
+            Some(item) => self.alone(topic, handler, item.id).await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     async fn together<H: BatchHandler>(

@@ -43,8 +43,10 @@ pub struct Intake {
     refused: Counter,
 }
 
+/// Entries that are stored together or not at all.
 struct Offer {
-    payload: String,
+    payloads: Vec<String>,
+    bytes: usize,
     stored: oneshot::Sender<Result<(), IntakeError>>,
 }
 
@@ -65,12 +67,14 @@ impl Intake {
         Self { offers, refused }
     }
 
-    /// `Ok`: the entry is in the journal's durable store.
-    pub async fn store(&self, work: &impl Serialize) -> Result<(), IntakeError> {
-        let payload = serde_json::to_string(work).map_err(|error| IntakeError::Unavailable(error.to_string()))?;
+    /// `Ok`: the entries are in the journal's durable store, all of them; otherwise none is.
+    pub async fn store<W: Serialize>(&self, entries: &[W]) -> Result<(), IntakeError> {
+        let payloads: Result<Vec<String>, _> = entries.iter().map(serde_json::to_string).collect();
+        let payloads = payloads.map_err(|error| IntakeError::Unavailable(error.to_string()))?;
+        let bytes = payloads.iter().map(String::len).sum();
         let (stored, answer) = oneshot::channel();
         let gone = || IntakeError::Unavailable("the server is stopping".into());
-        let result = match self.offers.try_send(Offer { payload, stored }) {
+        let result = match self.offers.try_send(Offer { payloads, bytes, stored }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
             Err(mpsc::error::TrySendError::Full(_)) => Err(IntakeError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(gone()),
@@ -102,15 +106,15 @@ impl Gatherer {
                 }
             };
             let Some(first) = first else { return };
-            let mut bytes = first.payload.len();
+            let mut bytes = first.bytes;
             let mut offers = vec![first];
             while offers.len() < GATHER_OFFERS && bytes < GATHER_BYTES {
                 let Ok(offer) = queue.try_recv() else { break };
-                bytes += offer.payload.len();
+                bytes += offer.bytes;
                 offers.push(offer);
             }
-            let (payloads, waiting): (Vec<_>, Vec<_>) = offers.into_iter().map(|it| (it.payload, it.stored)).unzip();
-            let stored = self.store(payloads).await;
+            let (payloads, waiting): (Vec<_>, Vec<_>) = offers.into_iter().map(|it| (it.payloads, it.stored)).unzip();
+            let stored = self.store(payloads.concat()).await;
             for answer in waiting {
                 // Who has gone away does not need the answer.
                 let _ = answer.send(stored.clone());

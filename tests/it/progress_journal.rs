@@ -123,8 +123,8 @@ async fn a_full_journal_refuses_with_503_and_takes_again_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_wait_while_the_database_is_away() {
-    let redis = Redis::start().await;
+async fn events_wait_while_the_database_is_away_and_outlive_a_redis_that_forgot() {
+    let mut redis = Redis::start().await;
     let server = Fanfare::start(Settings::new().redis(&redis)).await;
     assert_eq!(post(&server, &json!([run("first", "a@x", 1, 1, None)])).await.0, 202);
     let db = open(&format!("sqlite://{}", server.data_dir().join("fanfare.db").display())).await;
@@ -139,4 +139,8 @@ async fn events_wait_while_the_database_is_away() {
         (redis.command(&["XLEN", "fanfare:{progress}:journal"]).await == ":0").then_some(())
     })
     .await;
+    // Empty again: the stream and its group are made anew.
+    redis.restart().await;
+    accepted(&server, &json!([run("third", "a@x", 1, 3, None)])).await;
+    stored(&db, 3).await;
 }

@@ -100,6 +100,15 @@ impl Event {
         self.cell.has_error.unwrap_or_else(|| self.event_type.ends_with("_error") || told())
     }
 
+    /// About how much of it there is.
+    pub fn size_bytes(&self) -> usize {
+        let texts = [&self.cell.code, &self.cell.result, &self.cell.error_message];
+        let unknown =
+            if self.extra.is_empty() { 0 } else { self.extra.iter().map(|(_, value)| value_bytes(value)).sum() };
+        let metadata = self.metadata.as_ref().map_or(0, value_bytes);
+        512 + texts.into_iter().flatten().map(String::len).sum::<usize>() + unknown + metadata
+    }
+
     pub fn status(&self) -> &'static str {
         if self.failed() { "error" } else { "success" }
     }
@@ -114,6 +123,15 @@ impl Event {
         let is_name = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
         let name = if is_name { word } else { line };
         Some(if name.is_empty() { "unknown".to_owned() } else { name.chars().take(100).collect() })
+    }
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + value_bytes(value)).sum(),
+        _ => 8,
     }
 }
 

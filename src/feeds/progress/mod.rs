@@ -87,12 +87,13 @@ impl Progress {
             }
         }
         self.count("invalid", refused.len());
+        let accepted = events.len();
         if !events.is_empty() {
-            let stored = self.0.intake.store(&events).await;
-            self.count(if stored.is_ok() { "accepted" } else { "refused" }, events.len());
+            let stored = self.0.intake.store(&entries(events)).await;
+            self.count(if stored.is_ok() { "accepted" } else { "refused" }, accepted);
             stored?;
         }
-        Ok(Taken { accepted: events.len(), refused })
+        Ok(Taken { accepted, refused })
     }
 
     /// The same for one event of `jupyterlab-pioneer`.
@@ -131,6 +132,26 @@ impl Progress {
             self.0.received.get_or_create(&OutcomeLabel { outcome }).inc_by(events as u64);
         }
     }
+}
+
+/// Cuts a batch into entries of the journal of about this many bytes, so that a worker, which takes many entries at once,
+/// knows how much memory that is.
+const ENTRY_BYTES: usize = 256 * 1024;
+
+fn entries(events: Vec<Event>) -> Vec<Vec<Event>> {
+    let (mut entries, mut bytes) = (vec![Vec::new()], 0);
+    for event in events {
+        let size = event.size_bytes();
+        if bytes > 0 && bytes + size > ENTRY_BYTES {
+            entries.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(entry) = entries.last_mut() {
+            entry.push(event);
+        }
+    }
+    entries
 }
 
 impl Effects {
