@@ -216,9 +216,9 @@ pub async fn student_cells(tx: &mut Tx, rows: &[StudentCellRow]) -> Result<Vec<S
     const SQLITE: &str = over_rows!(
         "INSERT INTO student_cells (student_id, cell_id, runs, errors, started_at, first_at, last_at, last_status,
              last_error, solved_at)
-         SELECT r.student_id, r.cell_id, r.runs, r.errors, coalesce((SELECT max(e.event_time) FROM progress_events e
+         SELECT r.student_id, r.cell_id, r.runs, r.errors, coalesce((SELECT e.event_time FROM progress_events e
              WHERE e.student_id = r.student_id AND e.event_time < r.first_at AND e.event_time > r.hour_before
-             AND coalesce(e.cell_id, '') <> r.cell_name), r.first_at),
+             AND coalesce(e.cell_id, '') <> r.cell_name ORDER BY e.event_time DESC LIMIT 1), r.first_at),
              r.first_at, r.last_at, r.last_status, r.last_error, r.solved_at",
         [student_id "bigint", cell_id "bigint", cell_name "text", runs "bigint", errors "bigint",
          first_at "timestamptz", hour_before "timestamptz", last_at "timestamptz", last_status "text",
@@ -239,9 +239,9 @@ pub async fn student_cells(tx: &mut Tx, rows: &[StudentCellRow]) -> Result<Vec<S
     const POSTGRES: &str = over_rows!(
         "INSERT INTO student_cells (student_id, cell_id, runs, errors, started_at, first_at, last_at, last_status,
              last_error, solved_at)
-         SELECT r.student_id, r.cell_id, r.runs, r.errors, coalesce((SELECT max(e.event_time) FROM progress_events e
+         SELECT r.student_id, r.cell_id, r.runs, r.errors, coalesce((SELECT e.event_time FROM progress_events e
              WHERE e.student_id = r.student_id AND e.event_time < r.first_at AND e.event_time > r.hour_before
-             AND coalesce(e.cell_id, '') <> r.cell_name), r.first_at),
+             AND coalesce(e.cell_id, '') <> r.cell_name ORDER BY e.event_time DESC LIMIT 1), r.first_at),
              r.first_at, r.last_at, r.last_status, r.last_error, r.solved_at",
         [student_id "bigint", cell_id "bigint", cell_name "text", runs "bigint", errors "bigint",
          first_at "timestamptz", hour_before "timestamptz", last_at "timestamptz", last_status "text",
@@ -300,9 +300,10 @@ pub struct IdRow {
 pub async fn errors_in_row(tx: &mut Tx, students: &[IdRow]) -> Result<Vec<InRow>, DbError> {
     const SQL: [&str; 2] = over_rows!(
         "SELECT r.id AS student_id, (SELECT count(*) FROM cell_executions x WHERE x.student_id = r.id
-            AND x.status = 'error' AND x.executed_at > coalesce((SELECT max(y.executed_at) FROM cell_executions y
+            AND x.status = 'error' AND x.executed_at > coalesce((SELECT y.executed_at FROM cell_executions y
                 JOIN cells c ON c.id = y.cell_id
-                WHERE y.student_id = r.id AND y.status = 'success' AND coalesce(c.cell_type, 'code') = 'code'),
+                WHERE y.student_id = r.id AND y.status = 'success' AND coalesce(c.cell_type, 'code') = 'code'
+                ORDER BY y.executed_at DESC LIMIT 1),
                 '1970-01-01T00:00:00+00:00')) AS errors",
         [id "bigint"],
         ""
