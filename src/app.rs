@@ -1,5 +1,6 @@
 //! The app as a value: `build` makes every part once, `serve` runs them and ends them in order.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,18 +12,21 @@ use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
-use crate::config::{InfluxDb, Settings};
-use crate::db::{Db, DbMetrics};
+use crate::config::Settings;
+use crate::db::{Db, DbMetrics, DbOptions};
+use crate::feeds::history::{History, OwnFigures};
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
+use crate::feeds::progress::{self, Effects, JournalChoice, Progress, Watch};
 use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
 use crate::http::limits::Limits;
 use crate::http::{layers, server};
-use crate::queue::Queue;
+use crate::queue::{Intake, Journal, Queue, RedisStream};
 use crate::routes::{self, Parts};
+use crate::series::{self, DeadLetters, Embedded, Influx, Series, SeriesMetrics, Writer};
 use crate::session::{Sessions, Snapshots};
 use crate::stream::{
-    Broker, Channel, FeedSpec, Hub, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics, Tags,
+    Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics, Tags,
 };
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
@@ -42,6 +46,8 @@ pub struct App {
     relay: Tasks,
     /// Ends after the streams.
     tasks: Tasks,
+    /// Ends when nobody writes points any more.
+    past: Past,
 }
 
 impl App {
@@ -56,9 +62,23 @@ impl App {
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
-        let outbox = Outbox::new(queue);
-        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
-        let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
+        let outbox = Outbox::new(queue.clone());
+        let past = Past::open(&settings, &db, &clock, metrics).await?;
+        let writer = past.writer.clone();
+        let stream = stream(&settings).await?;
+        let progress = progress(&settings, &db, &clock, &queue, stream.clone(), metrics, &tasks);
+        if settings.progress.worker {
+            apply_events(&settings, &db, &clock, &queue, &outbox, &writer, stream, metrics, &tasks);
+        }
+        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), writer.clone(), metrics);
+        let price_options = settings.price.clone();
+        let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), writer.clone(), price_options);
+        let history = past.history(&clock);
+        if settings.series.own_figures_s > 0 {
+            let own = OwnFigures::new(node.clone(), writer, clock.clone(), own_name(&settings));
+            let every = Duration::from_secs(settings.series.own_figures_s);
+            tasks.spawn("own figures", own.run(every, tasks.stop()));
+        }
         let relay = Relay::new(db.clone(), node.clone(), outbox.clone(), metrics);
         let relaying = Tasks::new();
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
@@ -80,12 +100,14 @@ impl App {
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
-        let probes = probes(&settings, &node, &db)?;
+        let probes = probes(&settings, &node, &db, &past.store);
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, origins, limits, accounts, sessions, admin, inventory, prices });
+        let parts =
+            Parts { gate, origins, limits, accounts, sessions, admin, inventory, prices, progress, queue, history };
+        let router = routes::router(parts);
         let router = layers::apply(router, &settings.edge, http_metrics);
-        Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
+        Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks, past })
     }
 
     /// Serves until `stop`; then, under one deadline: finishes requests, relays what they wrote, tells every stream to
@@ -100,6 +122,7 @@ impl App {
         tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
         hub.drain(Close::Restart, left()).await;
         log_aborted(self.tasks.drain(left()).await);
+        self.past.close(left()).await;
         self.node.broker().stop().await;
         self.db.close().await;
         tracing::info!("stopped");
@@ -171,17 +194,146 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
     Ok(queue)
 }
 
+/// Where accepted events wait, when that is Redis.
+async fn stream(settings: &Settings) -> anyhow::Result<Option<RedisStream>> {
+    match (&settings.redis.url, settings.progress.journal) {
+        (None, _) | (_, JournalChoice::Table) => Ok(None),
+        (Some(url), _) => {
+            let options = settings.progress.journal_options();
+            let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
+            Ok(Some(stream.context("Redis (REDIS_URL) cannot be used")?))
+        }
+    }
+}
+
+fn progress(
+    settings: &Settings,
+    db: &Db,
+    clock: &Clock,
+    queue: &Queue,
+    stream: Option<RedisStream>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) -> Progress {
+    let journal = stream.map_or_else(|| Journal::Table(queue.clone()), |stream| Journal::Redis(Box::new(stream)));
+    let options = settings.progress.clone();
+    let intake = Intake::start(journal, progress::TOPIC, &options.journal_options(), tasks, registry);
+    Progress::new(db.clone(), clock.clone(), intake, options, registry)
+}
+
+/// Events and signals, in `tasks`.
+#[allow(clippy::too_many_arguments, reason = "the parts of the app")]
+fn apply_events(
+    settings: &Settings,
+    db: &Db,
+    clock: &Clock,
+    queue: &Queue,
+    outbox: &Outbox,
+    writer: &Writer,
+    stream: Option<RedisStream>,
+    registry: &mut Registry,
+    tasks: &Tasks,
+) {
+    let options = settings.progress.clone();
+    let watch = Watch::new(db.clone(), clock.clone(), outbox.clone(), options.clone(), registry);
+    let effects = Effects::new(clock.clone(), outbox.clone(), writer.clone(), options, registry);
+    tasks.spawn("progress events", effects.run(queue.clone(), stream, tasks.stop()));
+    tasks.spawn("progress watch", watch.run(tasks.stop()));
+}
+
 /// Runs the queue's workers alone until `stop`.
 pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
     let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
     let db = open_database(&settings, metrics).await?;
-    queue(&settings, &db, &clock, metrics, &tasks)?;
+    // Whoever works on a queue writes points, too.
+    let past = Past::open(&settings, &db, &clock, metrics).await?;
+    let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
+    let outbox = Outbox::new(queue.clone());
+    let stream = stream(&settings).await?;
+    if settings.redis.url.is_some() {
+        // Publishes by itself what it stages; with a broker within the server, that one finds it at its next look.
+        let hub = Hub::start(HubOptions { shards: 1, ..settings.stream.clone() }, StreamMetrics::register(metrics));
+        let hub = hub.context("starting the shards")?;
+        let node = Node::start(hub.clone(), broker(&settings, hub).await?, &tasks);
+        let relay = Relay::new(db.clone(), node, outbox.clone(), metrics);
+        tasks.spawn("outbox relay", relay.run(tasks.stop()));
+    }
+    apply_events(&settings, &db, &clock, &queue, &outbox, &past.writer, stream, metrics, &tasks);
     tracing::info!("working");
     stop.cancelled().await;
-    log_aborted(tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await);
+    let deadline = Instant::now() + Duration::from_millis(settings.server.drain_timeout_ms);
+    log_aborted(tasks.drain(deadline.saturating_duration_since(Instant::now())).await);
+    past.close(deadline.saturating_duration_since(Instant::now())).await;
     db.close().await;
     Ok(())
+}
+
+/// The time series: what feeds write to, and the store that keeps it.
+struct Past {
+    writer: Writer,
+    store: Arc<dyn Series>,
+    dead: DeadLetters,
+    tasks: Tasks,
+    /// The embedded store's own file; closed at the end.
+    file: Option<Db>,
+}
+
+impl Past {
+    /// InfluxDB where it is set; otherwise the PostgreSQL that all nodes share, or a file beside the SQLite database, so
+    /// that points do not wait for rows nor rows for points. An InfluxDB that is away is no reason not to start.
+    async fn open(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry) -> anyhow::Result<Self> {
+        let (options, metrics) = (&settings.series, SeriesMetrics::register(registry));
+        let folder = settings.server.data_dir.join("series");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (tasks, mut file) = (Tasks::new(), None);
+        let store: Arc<dyn Series> = match settings.influxdb.options()? {
+            Some(at) => Arc::new(Influx::new(at, options.clone(), clock.clone())?),
+            None => {
+                let db = match db.engine() {
+                    "postgres" => db.clone(),
+                    _ => file.insert(open_series_file(&folder).await?).clone(),
+                };
+                let embedded = Embedded::open(db, clock.clone(), options.clone(), metrics.clone()).await;
+                let embedded = embedded.context("the tables of the time series cannot be used")?;
+                tasks.spawn("series roll-up", embedded.clone().tend(tasks.stop()));
+                Arc::new(embedded)
+            }
+        };
+        let started = series::start(&folder, store.clone(), options, clock, &metrics, &tasks);
+        let (writer, dead) = started.context("the spool of time series cannot be used")?;
+        Ok(Self { writer, store, dead, tasks, file })
+    }
+
+    fn history(&self, clock: &Clock) -> History {
+        History::new(self.store.clone(), self.dead.clone(), clock.clone())
+    }
+
+    /// Sends what the store takes within the time; the rest stays in the spool.
+    async fn close(self, within: Duration) {
+        // Before the batcher, which a store that hangs may hold up until it is aborted.
+        if tokio::time::timeout(within, self.writer.flush()).await.is_err() {
+            tracing::error!("the disk did not take the last points in time");
+        }
+        log_aborted(self.tasks.drain(within).await);
+        if let Some(file) = self.file {
+            file.close().await;
+        }
+    }
+}
+
+/// Few connections: one task writes, and charts are read now and then. Its statements are not among the database's figures.
+async fn open_series_file(folder: &Path) -> anyhow::Result<Db> {
+    let options = DbOptions { pool_size: 4, ..DbOptions::default() };
+    let url = format!("sqlite://{}", folder.join("series.db").display());
+    let metrics = DbMetrics::register(&mut Registry::default());
+    Db::open(&url, &options, metrics).await.context("the file of the time series cannot be used")
+}
+
+/// What this server is called among others that write to the same store.
+fn own_name(settings: &Settings) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".into());
+    format!("{}:{}", host.trim(), settings.server.listen.port())
 }
 
 /// Opens the database and brings its tables up to date.
@@ -193,7 +345,7 @@ pub async fn open_database(settings: &Settings, registry: &mut Registry) -> anyh
     Ok(db)
 }
 
-fn probes(settings: &Settings, node: &Node, db: &Db) -> anyhow::Result<Vec<Probe>> {
+fn probes(settings: &Settings, node: &Node, db: &Db, store: &Arc<dyn Series>) -> Vec<Probe> {
     let (broker, db) = (node.broker().clone(), db.clone());
     let stale_after = Duration::from_millis(settings.redis.stale_after_ms);
     let mut probes = vec![Probe::mandatory("broker", move || {
@@ -211,18 +363,14 @@ fn probes(settings: &Settings, node: &Node, db: &Db) -> anyhow::Result<Vec<Probe
         let db = db.clone();
         async move { db.ping().await.map(|()| db.engine().to_owned()).map_err(|_| "does not answer".to_owned()) }
     }));
-    if let InfluxDb { url: Some(url), .. } = &settings.influxdb {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
-        let ping = format!("{}/ping", url.trim_end_matches('/'));
+    if settings.influxdb.url.is_some() {
+        let store = store.clone();
         probes.push(Probe::optional("influxdb", move || {
-            let request = client.get(&ping);
-            async move {
-                let answer = request.send().await.and_then(reqwest::Response::error_for_status);
-                answer.map(|_| "reachable".to_owned()).map_err(|error| error.without_url().to_string())
-            }
+            let store = store.clone();
+            async move { store.ping().await.map(|()| "reachable".to_owned()) }
         }));
     }
-    Ok(probes)
+    probes
 }
 
 fn system_info(node: &Node, db: &Db) -> admin::SystemInfo {

@@ -18,6 +18,8 @@ use crate::auth::{MintedKey, Role, issue_token};
 use crate::clock::Clock;
 use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
+use crate::queue::Queue;
+use crate::series::Influx;
 use crate::{demo, telemetry};
 
 pub use user::UserCommand;
@@ -77,15 +79,74 @@ pub fn worker(loaded: Loaded) -> anyhow::Result<()> {
     block_on(async { crate::app::work(loaded.settings, on_signal()?).await })
 }
 
-/// Brings the tables up to date and ends.
+/// Brings the tables up to date, and InfluxDB's buckets and tasks where there is one, and ends.
 pub fn migrate(loaded: Loaded) -> anyhow::Result<()> {
     start_logging(&loaded)?;
     block_on(async {
         let db = crate::app::open_database(&loaded.settings, &mut telemetry::Registry::default()).await?;
         say(&format!("the tables are up to date ({})", db.engine()))?;
         db.close().await;
+        if let Some(at) = loaded.settings.influxdb.options()? {
+            let influx = Influx::new(at, loaded.settings.series, Clock::system())?;
+            let done = influx.set_up().await.context("InfluxDB (INFLUXDB_URL) cannot be set up")?;
+            done.iter().try_for_each(|line| say(line))?;
+            say("InfluxDB's buckets and tasks are up to date")?;
+        }
         Ok(())
     })
+}
+
+/// What to do about work that nothing has helped.
+#[derive(clap::Subcommand)]
+pub enum DeadLetters {
+    /// One line a letter: id, topic, attempts, the last error.
+    List {
+        /// Of this topic only, such as progress.
+        #[arg(long)]
+        topic: Option<String>,
+        /// Letters with a greater id.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Print one in full, as JSON.
+    Show { id: i64 },
+    /// Try one again, with all its attempts before it.
+    Replay { id: i64 },
+    /// Forget one.
+    Discard { id: i64 },
+}
+
+/// Works on the database directly, so it needs no server.
+pub fn dead_letters(loaded: Loaded, command: DeadLetters) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(async {
+        let mut registry = telemetry::Registry::default();
+        let db = crate::app::open_database(&loaded.settings, &mut registry).await?;
+        let queue = Queue::new(db.clone(), Clock::system(), loaded.settings.queue, &mut registry);
+        let found = match command {
+            DeadLetters::List { topic, after, limit } => {
+                for letter in queue.list_dead(topic.as_deref(), after, limit).await? {
+                    let error = letter.last_error.unwrap_or_default().replace(char::is_control, " ");
+                    say(&format!("{}\t{}\t{}\t{error}", letter.id, letter.topic, letter.attempts))?;
+                }
+                Ok(())
+            }
+            DeadLetters::Show { id } => match queue.find_dead(id).await? {
+                Some(letter) => say(&serde_json::to_string_pretty(&letter)?),
+                None => Err(no_letter(id)),
+            },
+            DeadLetters::Replay { id } => queue.replay(id).await?.then_some(()).ok_or_else(|| no_letter(id)),
+            DeadLetters::Discard { id } => queue.discard(id).await?.then_some(()).ok_or_else(|| no_letter(id)),
+        };
+        db.close().await;
+        found
+    })
+}
+
+fn no_letter(id: i64) -> anyhow::Error {
+    anyhow::anyhow!("there is no dead letter {id}")
 }
 
 /// Prints a token signed with the configured secret, or a new API key and the entry by which a server knows it.

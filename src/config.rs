@@ -14,10 +14,12 @@ use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
 use crate::feeds::price::PriceOptions;
+use crate::feeds::progress::{JournalChoice, ProgressOptions};
 use crate::http::layers::EdgeOptions;
 use crate::http::limits::RateOptions;
 use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
+use crate::series::{InfluxOptions, SeriesOptions};
 use crate::session::LimitOptions;
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
 
@@ -61,9 +63,11 @@ pub struct Settings {
     pub redis: Redis,
     pub database: Database,
     pub price: PriceOptions,
+    pub progress: ProgressOptions,
     pub queue: QueueOptions,
     pub smtp: SmtpOptions,
     pub alerts: AlertOptions,
+    pub series: SeriesOptions,
     pub influxdb: InfluxDb,
 }
 
@@ -148,6 +152,18 @@ pub struct InfluxDb {
     pub bucket: String,
 }
 
+impl InfluxDb {
+    /// `None` when there is no InfluxDB.
+    pub fn options(&self) -> anyhow::Result<Option<InfluxOptions>> {
+        let Some(url) = &self.url else { return Ok(None) };
+        let wrong = "influxdb.url (INFLUXDB_URL) is http:// or https:// and a host";
+        let url = url::Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        let token = self.token.as_ref().map_or("", Secret::expose).to_owned();
+        let (org, bucket) = (self.org.clone(), self.bucket.clone());
+        Ok(Some(InfluxOptions { url: url.context(wrong)?, token, org, bucket }))
+    }
+}
+
 /// What the command line says before everything else.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -206,7 +222,14 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
         self.queue.check()?;
+        self.progress.check()?;
+        ensure!(
+            self.progress.journal != JournalChoice::Redis || self.redis.url.is_some(),
+            "progress.journal is redis, but there is no redis.url (REDIS_URL)"
+        );
         self.alerts.check(&self.smtp)?;
+        self.series.check()?;
+        self.influxdb.options()?;
         if self.auth.is_open() && !self.server.listen.ip().is_loopback() {
             bail!(
                 "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
@@ -284,8 +307,10 @@ mod tests {
         assert_eq!(format!("{:?}", settings.redis.options()), format!("{:?}", RedisOptions::default()));
         assert_eq!(format!("{:?}", settings.database.options()), format!("{:?}", DbOptions::default()));
         assert_eq!(format!("{:?}", settings.price), format!("{:?}", PriceOptions::default()));
+        assert_eq!(format!("{:?}", settings.progress), format!("{:?}", ProgressOptions::default()));
         assert_eq!(format!("{:?}", settings.http), format!("{:?}", ServerOptions::default()));
         assert_eq!(format!("{:?}", settings.queue), format!("{:?}", QueueOptions::default()));
+        assert_eq!(format!("{:?}", settings.series), format!("{:?}", SeriesOptions::default()));
         assert_eq!(format!("{:?}", settings.smtp), format!("{:?}", SmtpOptions::default()));
         assert_eq!(format!("{:?}", settings.alerts), format!("{:?}", AlertOptions::default()));
         assert_eq!(format!("{:?}", settings.edge), format!("{:?}", EdgeOptions::default()));
@@ -316,6 +341,8 @@ mod tests {
     fn what_is_wrong_is_refused_by_name() {
         assert!(refusal(&[("FANFARE__STREAM__SHARD", "3")]).contains("shard"));
         assert!(refusal(&[("FANFARE__STREAM__SHARDS", "many")]).contains("shards"));
+        assert!(refusal(&[("INFLUXDB_URL", "influx:8086")]).contains("INFLUXDB_URL"));
+        assert!(refusal(&[("FANFARE__SERIES__KEEP_POINTS_S", "60")]).contains("series.keep_points_s"));
         assert!(refusal(&[("SECRET_KEY", "short")]).contains("SECRET_KEY"));
         assert!(refusal(&[("FANFARE__SERVER__LISTEN", "0.0.0.0:8000")]).contains("loopback"));
         assert!(refusal(&[("FANFARE__STREAM__PONG_TIMEOUT_S", "25")]).contains("pong_timeout_s"));

@@ -12,6 +12,7 @@ pub mod session; // one client's conversation, from upgrade to close
 pub mod feeds; // the business: inventory, price, progress, matching, notices
 pub mod alerts; // e-mail and webhook delivery of alerts
 pub mod queue; // durable work with retries and dead letters
+pub mod series; // history: points, their spool, the stores
 pub mod db; // SQLite and PostgreSQL behind one thin layer
 
 pub mod admin; // health, metrics, system info, raw publish

@@ -26,8 +26,11 @@ enum Command {
     Serve(Place),
     /// Run the queue's workers alone, beside servers that share the database.
     Worker(Place),
-    /// Bring the database's tables up to date and end.
+    /// Bring the database's tables, and InfluxDB's buckets and tasks, up to date and end.
     Migrate(Place),
+    /// List, show, replay or discard work that nothing has helped.
+    #[command(subcommand)]
+    DeadLetters(commands::DeadLetters),
     /// Print a token for a caller, or a new API key.
     Token(commands::TokenRequest),
     /// Accounts that log in with a password.
@@ -46,6 +49,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(place) => load(place).and_then(commands::serve),
         Command::Worker(place) => load(place).and_then(commands::worker),
         Command::Migrate(place) => load(place).and_then(commands::migrate),
+        Command::DeadLetters(it) => load(Place::default()).and_then(|loaded| commands::dead_letters(loaded, it)),
         Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
         Command::User(command) => load(Place::default()).and_then(|it| commands::user(it, command)),
         Command::Demo(options) => commands::demo(options),

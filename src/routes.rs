@@ -6,12 +6,15 @@ use axum::http::request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
+use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::price::{Prices, routes as price};
+use crate::feeds::progress::{Progress, routes as progress};
 use crate::http::limits::{Limits, Policy, limit};
 use crate::http::{Origins, accounts, assets, guard};
+use crate::queue::Queue;
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -27,11 +30,19 @@ pub struct Parts {
     pub admin: Admin,
     pub inventory: Inventory,
     pub prices: Prices,
+    pub progress: Progress,
+    pub queue: Queue,
+    pub history: History,
 }
 
 pub fn router(parts: Parts) -> Router {
-    let mut router =
-        Router::new().merge(browsers(&parts)).merge(people(&parts)).merge(producers(&parts)).merge(operators(&parts));
+    let mut router = Router::new()
+        .merge(browsers(&parts))
+        .merge(people(&parts))
+        .merge(students(&parts))
+        .merge(producers(&parts))
+        .merge(instructors(&parts))
+        .merge(operators(&parts));
     if parts.gate.is_open() {
         router = router.route_layer(from_fn_with_state(parts.origins.clone(), guard::local_names));
     }
@@ -84,6 +95,7 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/history", get(price::history_of))
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
+        .route("/api/v1/series/{measurement}", get(history::range))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
         .merge(
             // Who may publish on which channel, the handler asks.
@@ -91,6 +103,33 @@ fn producers(parts: &Parts) -> Router<Parts> {
                 .route("/api/publish", post(admin::routes::publish))
                 .route_layer(from_fn_with_state(parts.gate.clone(), guard::publishers)),
         )
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
+}
+
+/// Students' notebooks. Their clients can show a key in the URL only, which must be good for nothing else.
+fn students(parts: &Parts) -> Router<Parts> {
+    Router::new()
+        .route("/api/v1/events", post(progress::ingest))
+        .route("/api/v1/events/{key}", post(progress::ingest))
+        .route("/api/v1/events/pioneer", post(progress::pioneer))
+        .route("/api/v1/events/pioneer/{key}", post(progress::pioneer))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::event_writers))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Events, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
+}
+
+/// Who asks how a class is doing.
+fn instructors(parts: &Parts) -> Router<Parts> {
+    Router::new()
+        .route("/api/v1/progress/overview", get(progress::overview))
+        .route("/api/v1/progress/students/{user_id}", get(progress::student))
+        .route("/api/v1/progress/students/{user_id}/timeline", get(progress::timeline))
+        .route("/api/v1/progress/cells", get(progress::cells))
+        .route("/api/v1/progress/matrix", get(progress::matrix))
+        .route("/api/v1/progress/help", get(progress::help))
+        .route("/api/v1/progress/activity", get(progress::activity))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
@@ -104,9 +143,18 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/explain", get(admin::fate::explain))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));
+    let admins = Router::new()
+        .route("/api/v1/series-dead-letters", get(history::dead_letters))
+        .route("/api/v1/dead-letters", get(dead_letters::list))
+        .route("/api/v1/dead-letters/{id}", get(dead_letters::get).delete(dead_letters::discard))
+        .route("/api/v1/dead-letters/{id}/replay", post(dead_letters::replay))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/ready", get(admin::routes::ready))
         .route("/health/detailed", get(admin::routes::health_detailed))
         .merge(figures)
+        .merge(admins)
 }

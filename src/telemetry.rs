@@ -65,9 +65,26 @@ pub mod name {
     pub const OUTBOX_PENDING: &str = "outbox_pending";
     pub const QUEUE_FINISHED: &str = "queue_items_finished";
     pub const QUEUE_PENDING: &str = "queue_items_pending";
+    pub const JOURNAL_REFUSED: &str = "journal_entries_refused";
     pub const LOW_STOCK_ALERTS: &str = "low_stock_alerts";
     pub const ALERTS_DELIVERED: &str = "alerts_delivered";
     pub const INVENTORY_ITEMS: &str = "inventory_items";
+
+    // progress
+    pub const PROGRESS_RECEIVED: &str = "progress_events_received";
+    pub const PROGRESS_STORED: &str = "progress_events_stored";
+    pub const PROGRESS_SIGNALS: &str = "progress_signals";
+
+    // series
+    pub const SERIES_ACCEPTED: &str = "series_points_accepted";
+    pub const SERIES_STORED: &str = "series_points_stored";
+    pub const SERIES_DROPPED: &str = "series_points_dropped";
+    pub const SERIES_WAITING: &str = "series_points_pending";
+    pub const SERIES_SPOOL_BYTES: &str = "series_spool_bytes";
+    pub const SERIES_RETRIES: &str = "series_retries";
+    pub const SERIES_DEAD_LETTERS: &str = "series_dead_letters";
+    pub const SERIES_STORE_UP: &str = "series_store_up";
+    pub const SERIES_BATCH_DURATION: &str = "series_batch_duration_seconds";
 }
 
 /// Starts logging to standard error. `level` is a tracing filter such as `info` or `fanfare=debug,warn`.

@@ -1,5 +1,6 @@
 //! What operators and trusted back ends ask: health, metrics, system information, raw publish.
 
+pub mod dead_letters;
 pub mod fate; // the ledger, and what became of one message
 mod health;
 mod metrics;

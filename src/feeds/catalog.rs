@@ -41,6 +41,8 @@ pub static PROGRESS: FeedSpec = FeedSpec {
     filters: &[
         FilterParam { name: "student", fields: &["userId", "emailAddress"], upper_case: false },
         FilterParam { name: "notebook", fields: &["notebookPath"], upper_case: false },
+        FilterParam { name: "class", fields: &["class"], upper_case: false },
+        FilterParam { name: "team", fields: &["teamName"], upper_case: false },
     ],
     folds: &[FoldRule { channel: PROGRESS_EVENTS, key: &["userId", "cellId"], values: &["executionDurationMs"] }],
 };

@@ -6,10 +6,12 @@ mod body; // partial updates and times in JSON
 mod catalog; // the five live feeds: channels and filters
 mod failure; // why something did not happen, as an answer
 mod figures; // gauges that are counted now and then
+pub mod history; // time series, read
 pub mod inventory;
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;
+pub mod progress;
 mod snapshot; // the rows behind a feed, as of a position
 mod text; // checks of input fields
 

@@ -60,6 +60,33 @@ impl Outbox {
         Ok(())
     }
 
+    /// Writes many publications of one channel in one statement: each its data, a JSON text, and its tags.
+    pub async fn stage_all(
+        &self,
+        tx: &mut Tx,
+        channel: &'static str,
+        messages: &[(String, Tags)],
+        now: DateTime<Utc>,
+    ) -> Result<(), StageError> {
+        let mut rows = Vec::with_capacity(messages.len());
+        for (data, tags) in messages {
+            rows.push(serde_json::json!([data, serde_json::to_string(tags)?]));
+        }
+        let sql = tx.by_engine(
+            "INSERT INTO outbox (channel, data, tags, created_at)
+             SELECT $1, value ->> 0, value ->> 1, $2 FROM json_each($3) ORDER BY key",
+            "INSERT INTO outbox (channel, data, tags, created_at)
+             SELECT $1, value ->> 0, value ->> 1, $2 FROM jsonb_array_elements($3) WITH ORDINALITY ORDER BY ordinality",
+        );
+        tx.execute(sql, args![channel, now, serde_json::Value::from(rows)]).await?;
+        Ok(())
+    }
+
+    /// Wakes the relay after a commit that was not made here.
+    pub fn committed(&self) {
+        self.committed.notify_one();
+    }
+
     /// Commits, then wakes the relay and the queue's workers.
     pub async fn commit(&self, tx: Tx) -> Result<(), DbError> {
         tx.commit().await?;

@@ -4,7 +4,10 @@
 //! An item runs at least once: a worker that vanished between its work and its report leaves an item that runs again.
 //! Items may overtake each other. Nobody but the holder of the lease can finish an item.
 
+mod batch; // many items in one transaction
+mod intake; // a journal's way in: gathered, bounded
 mod options;
+mod redis; // the journal on Redis Streams
 mod sql;
 mod worker;
 
@@ -20,7 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use self::options::{QueueOptions, QueueOptionsError};
+pub use self::batch::{BatchError, BatchHandler};
+pub use self::intake::{Intake, IntakeError, Journal};
+pub use self::options::{JournalOptions, QueueOptions, QueueOptionsError};
+pub use self::redis::{RedisStream, RedisStreamError};
 pub use self::sql::DeadLetter;
 pub use self::worker::Handler;
 use crate::clock::Clock;
@@ -145,6 +151,11 @@ impl Queue {
         sql::list_dead(&self.inner.db, topic, after_id, limit).await
     }
 
+    /// One dead letter in full.
+    pub async fn find_dead(&self, id: i64) -> Result<Option<DeadLetter>, DbError> {
+        sql::find_dead(&self.inner.db, id).await
+    }
+
     /// Gives a dead letter a new life with all its attempts; `false` when there is no such dead letter.
     pub async fn replay(&self, id: i64) -> Result<bool, DbError> {
         let replayed = sql::replay(&self.inner.db, id, self.inner.clock.now()).await?;
@@ -159,6 +170,11 @@ impl Queue {
 
     fn count(&self, topic: &'static str, outcome: &'static str) {
         self.inner.finished.get_or_create(&FinishedLabels { topic, outcome }).inc();
+    }
+
+    /// Sets the gauge of items that wait elsewhere than in the table.
+    fn set_pending(&self, topic: &'static str, state: &'static str, items: i64) {
+        self.inner.pending.get_or_create(&PendingLabels { topic, state }).set(items);
     }
 
     async fn measure(&self, topic: &'static str) -> Result<(), DbError> {

@@ -35,6 +35,24 @@ impl Default for QueueOptions {
     }
 }
 
+/// How a journal of events is kept until its worker has applied it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalOptions {
+    /// Entries that may wait, each of them one accepted request. One more is refused (503), none is ever dropped.
+    pub max_entries: usize,
+    /// Entries that are applied in one transaction.
+    pub batch_entries: usize,
+    /// Redis: an entry whose worker has been silent for so long is another's to take.
+    pub claim_idle_ms: u64,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { max_entries: 200_000, batch_entries: 50, claim_idle_ms: 30_000 }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("queue.{name} must be at least {least}")]
 pub struct QueueOptionsError {

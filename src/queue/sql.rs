@@ -143,6 +143,107 @@ pub(super) async fn bury(db: &Db, lease: &Lease<'_>, reason: &str) -> Result<boo
     Ok(touched > 0)
 }
 
+/// An item as a batch takes it: its payload is text that nobody has parsed yet.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Taken {
+    pub id: i64,
+    pub payload: String,
+    pub attempts: i64,
+}
+
+const TAKE_SQLITE: &str = "SELECT id, payload, attempts FROM queue_items
+    WHERE topic = $1 AND state <> 'dead' AND run_at <= $2 AND attempts = 0 ORDER BY run_at, id LIMIT $3";
+const TAKE_POSTGRES: &str = "SELECT id, payload::text AS payload, attempts FROM queue_items
+    WHERE topic = $1 AND state <> 'dead' AND run_at <= $2 AND attempts = 0 ORDER BY run_at, id LIMIT $3
+    FOR UPDATE SKIP LOCKED";
+
+/// Items that were never tried, the oldest first; they are this transaction's until it ends.
+pub(super) async fn take_fresh(
+    tx: &mut Tx,
+    topic: &'static str,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<Taken>, DbError> {
+    tx.fetch_all(tx.by_engine(TAKE_SQLITE, TAKE_POSTGRES), args![topic, now, limit as i64]).await
+}
+
+const TAKE_RETRIED_SQLITE: &str = "SELECT id, payload, attempts FROM queue_items
+    WHERE topic = $1 AND state <> 'dead' AND run_at <= $2 AND attempts > 0 ORDER BY run_at, id LIMIT 1";
+const TAKE_RETRIED_POSTGRES: &str = "SELECT id, payload::text AS payload, attempts FROM queue_items
+    WHERE topic = $1 AND state <> 'dead' AND run_at <= $2 AND attempts > 0 ORDER BY run_at, id LIMIT 1
+    FOR UPDATE SKIP LOCKED";
+
+/// The oldest due item that has failed before.
+pub(super) async fn take_retried(
+    tx: &mut Tx,
+    topic: &'static str,
+    now: DateTime<Utc>,
+) -> Result<Option<Taken>, DbError> {
+    tx.fetch_optional(tx.by_engine(TAKE_RETRIED_SQLITE, TAKE_RETRIED_POSTGRES), args![topic, now]).await
+}
+
+const TAKE_ONE_SQLITE: &str = "SELECT id, payload, attempts FROM queue_items WHERE id = $1 AND state <> 'dead'";
+const TAKE_ONE_POSTGRES: &str = "SELECT id, payload::text AS payload, attempts FROM queue_items
+    WHERE id = $1 AND state <> 'dead' FOR UPDATE SKIP LOCKED";
+
+pub(super) async fn take_one(tx: &mut Tx, id: i64) -> Result<Option<Taken>, DbError> {
+    tx.fetch_optional(tx.by_engine(TAKE_ONE_SQLITE, TAKE_ONE_POSTGRES), args![id]).await
+}
+
+pub(super) async fn is_due(db: &Db, topic: &'static str, now: DateTime<Utc>) -> Result<bool, DbError> {
+    let look = "SELECT EXISTS (SELECT 1 FROM queue_items WHERE topic = $1 AND state <> 'dead' AND run_at <= $2) AS due";
+    Ok(db.fetch_one::<Due>(look, args![topic, now]).await?.due)
+}
+
+/// Queues payloads in one statement. Each is one JSON value as text; `attempts` is what they have behind them.
+pub(super) async fn insert_texts(
+    tx: &mut Tx,
+    topic: &'static str,
+    payloads: &[String],
+    attempts: u32,
+    error: Option<&str>,
+    (now, run_at): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<(), DbError> {
+    let sql = tx.by_engine(
+        "INSERT INTO queue_items (topic, payload, attempts, last_error, run_at, created_at)
+         SELECT $1, value, $2, $3, $4, $5 FROM json_each($6)",
+        "INSERT INTO queue_items (topic, payload, attempts, last_error, run_at, created_at)
+         SELECT $1, value, $2, $3, $4, $5 FROM jsonb_array_elements($6::jsonb)",
+    );
+    tx.execute(sql, args![topic, attempts, error, run_at, now, format!("[{}]", payloads.join(","))]).await?;
+    Ok(())
+}
+
+/// Removes finished items.
+pub(super) async fn remove(tx: &mut Tx, ids: &[i64]) -> Result<(), DbError> {
+    let sql = tx.by_engine(
+        "DELETE FROM queue_items WHERE id IN (SELECT value FROM json_each($1))",
+        "DELETE FROM queue_items WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1))",
+    );
+    tx.execute(sql, args![Value::from(ids)]).await?;
+    Ok(())
+}
+
+/// Writes down that a taken item has failed: again at `run_at`, or never where there is none.
+pub(super) async fn failed(
+    tx: &mut Tx,
+    id: i64,
+    run_at: Option<DateTime<Utc>>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE queue_items SET state = CASE WHEN $2 THEN 'dead' ELSE 'pending' END, attempts = attempts + 1,
+        run_at = $3, last_error = $4, leased_by = NULL WHERE id = $1";
+    tx.execute(sql, args![id, run_at.is_none(), run_at.unwrap_or(now), reason]).await?;
+    Ok(())
+}
+
+pub(super) async fn find_dead(db: &Db, id: i64) -> Result<Option<DeadLetter>, DbError> {
+    let sql = "SELECT id, topic, payload, attempts, last_error, created_at FROM queue_items
+        WHERE id = $1 AND state = 'dead'";
+    db.fetch_optional(sql, args![id]).await
+}
+
 pub(super) async fn list_dead(
     db: &Db,
     topic: Option<&str>,

@@ -6,6 +6,7 @@ use fanfare::feeds::Outbox;
 use fanfare::feeds::inventory::Inventory;
 use fanfare::feeds::price::{PriceOptions, Prices};
 use fanfare::queue::{Queue, QueueOptions};
+use fanfare::series::Writer;
 use fanfare::telemetry::Registry;
 
 use crate::support::{Postgres, temp_dir};
@@ -46,9 +47,10 @@ impl Rows {
         let clock = Clock::system();
         let queue = Queue::new(db.clone(), clock.clone(), QueueOptions::default(), &mut registry);
         let outbox = Outbox::new(queue);
-        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), &mut registry);
+        let series = Writer::nowhere();
+        let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), series.clone(), &mut registry);
         let options = PriceOptions { approval_percent: 50, ..PriceOptions::default() };
-        let prices = Prices::new(db.clone(), outbox.clone(), clock, options);
+        let prices = Prices::new(db.clone(), outbox.clone(), clock, series, options);
         Rows { db, outbox, inventory, prices, _folder: folder }
     }
 

@@ -55,6 +55,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("axum", &["http/", "session/", "/routes.rs", "feeds/failure.rs", "admin/", "app.rs", "routes.rs"]),
     ("sqlx", &["db/"]),
     ("fred", &["stream/broker/redis/", "queue/redis.rs", "http/limits/redis.rs"]),
+    ("influxdb2", &["series/influx/"]),
+    ("reqwest011", &["series/influx/"]),
     ("mio", &["stream/hub/"]),
     ("lettre", &["alerts/"]),
 ];

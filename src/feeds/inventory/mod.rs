@@ -25,6 +25,7 @@ use super::{INVENTORY_UPDATES, STOCK_ALERTS};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Tx};
 use crate::http::{FieldError, Problem};
+use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
 use crate::telemetry::{Registry, name};
 
@@ -36,6 +37,7 @@ struct Inner {
     db: Db,
     outbox: Outbox,
     clock: Clock,
+    series: Writer,
     low_stock_alerts: Family<LevelLabel, Counter>,
 }
 
@@ -56,10 +58,10 @@ struct LevelLabel {
 const MAX_DELTA: i64 = 1_000_000_000;
 
 impl Inventory {
-    pub fn new(db: Db, outbox: Outbox, clock: Clock, registry: &mut Registry) -> Self {
+    pub fn new(db: Db, outbox: Outbox, clock: Clock, series: Writer, registry: &mut Registry) -> Self {
         let low_stock_alerts = Family::<LevelLabel, Counter>::default();
         registry.register(name::LOW_STOCK_ALERTS, "Alerts for low stock, by level", low_stock_alerts.clone());
-        Self(Arc::new(Inner { db, outbox, clock, low_stock_alerts }))
+        Self(Arc::new(Inner { db, outbox, clock, series, low_stock_alerts }))
     }
 
     pub async fn create(&self, new: NewItem) -> Result<Item, Failure> {
@@ -133,11 +135,24 @@ impl Inventory {
             stock_alert(&item).enqueue(&mut tx).await?;
         }
         outbox.commit(tx).await?;
+        if action != Action::Deleted {
+            self.0.series.write(stock_level(&item));
+        }
         if low {
             self.0.low_stock_alerts.get_or_create(&LevelLabel { level: item.alert_level() }).inc();
         }
         Ok(item)
     }
+}
+
+/// The item's stock as it is from now on.
+fn stock_level(item: &Item) -> Point {
+    Point::new("stock_level", item.updated_at)
+        .tag("sku", &item.sku)
+        .tag("category", item.category.as_deref().unwrap_or_default())
+        .field("stock", item.stock_quantity)
+        .field("reserved", item.reserved_quantity)
+        .field("available", item.available_quantity)
 }
 
 fn stock_alert(item: &Item) -> Alert {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde::Deserialize;
 
 use self::change::Change;
@@ -33,6 +34,7 @@ use super::{PRICE_ALERTS, PRICE_UPDATES};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Money, Tx};
 use crate::http::{FieldError, Problem};
+use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
 
 /// When a change of price is more than a change.
@@ -59,12 +61,13 @@ struct Inner {
     db: Db,
     outbox: Outbox,
     clock: Clock,
+    series: Writer,
     options: PriceOptions,
 }
 
 impl Prices {
-    pub fn new(db: Db, outbox: Outbox, clock: Clock, options: PriceOptions) -> Self {
-        Self(Arc::new(Inner { db, outbox, clock, options }))
+    pub fn new(db: Db, outbox: Outbox, clock: Clock, series: Writer, options: PriceOptions) -> Self {
+        Self(Arc::new(Inner { db, outbox, clock, series, options }))
     }
 
     pub async fn create(&self, new: NewPrice, caller: &str) -> Result<Price, Failure> {
@@ -89,6 +92,7 @@ impl Prices {
             self.changed(&mut tx, Action::Created, "created", &price, change, &author, now).await?;
         }
         self.0.outbox.commit(tx).await?;
+        self.note(&price, now);
         Ok(price)
     }
 
@@ -156,6 +160,7 @@ impl Prices {
             self.changed(&mut tx, Action::Updated, history, &price, step, &author, now).await?;
         }
         self.0.outbox.commit(tx).await?;
+        self.note(&price, now);
         Ok(price)
     }
 
@@ -187,6 +192,7 @@ impl Prices {
         let alert = if approve { AlertType::Approved } else { AlertType::Rejected };
         self.alert(&mut tx, alert, &price, change, now).await?;
         self.0.outbox.commit(tx).await?;
+        self.note(&price, now);
         Ok(price)
     }
 
@@ -207,6 +213,16 @@ impl Prices {
         }
         self.0.outbox.commit(tx).await?;
         Ok(())
+    }
+
+    /// The price as it is from now on, for charts; a figure to the digit is what the rows are for.
+    fn note(&self, price: &Price, now: DateTime<Utc>) {
+        if price.is_in_force(now)
+            && let Some(figure) = price.selling_price.decimal().to_f64()
+        {
+            let point = Point::new("price", now).tag("sku", &price.sku).tag("currency", &price.currency);
+            self.0.series.write(point.field("price", figure));
+        }
     }
 
     /// What follows a change that has taken effect: history (when `change_type` is not empty), stream, alert.

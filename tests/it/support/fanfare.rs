@@ -50,6 +50,19 @@ pub struct Fanfare {
     folder: TempDir,
 }
 
+/// A running worker.
+pub struct Worker {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Worker {
+    /// Ends the process with no chance to finish anything.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+}
+
 impl Fanfare {
     pub async fn start(settings: Settings) -> Self {
         let folder = temp_dir("data");
@@ -65,6 +78,15 @@ impl Fanfare {
         let log = child.log();
         eventually("the end of its output", async || log.whole().then_some(())).await;
         (status, log.text())
+    }
+
+    /// A `fanfare worker` beside servers on the same database. Dropping it ends it with no chance to finish anything.
+    pub fn worker(settings: &Settings) -> Worker {
+        let folder = temp_dir("worker");
+        let mut command = command(settings);
+        command.args(["worker", "--data-dir"]).arg(folder.path());
+        let child = Child::start("fanfare worker", &mut command, Signal::SIGKILL, Some(folder.path()));
+        Worker { child, _folder: folder }
     }
 
     /// `http://127.0.0.1:PORT`

@@ -9,10 +9,12 @@ pub mod child;
 pub mod client;
 pub mod databases;
 pub mod fanfare;
+pub mod influx;
 pub mod postgres;
 pub mod redis;
 pub mod redis_groups;
 pub mod smtp;
+pub mod victoria;
 pub mod webhook;
 
 pub use client::{WebSocket, http, next_json, next_message, next_text, ws};
@@ -22,6 +24,7 @@ pub use postgres::{Database, Postgres};
 pub use redis::Redis;
 pub use redis_groups::{Cluster, Sentinel};
 pub use smtp::{Mail, Smtp};
+pub use victoria::Victoria;
 pub use webhook::{Webhook, WebhookRequest};
 
 use std::future::Future;

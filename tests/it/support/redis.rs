@@ -16,16 +16,27 @@ pub struct Redis {
     child: Child,
     port: u16,
     folder: TempDir,
+    /// Whether it keeps its data in an append-only file.
+    keeps: bool,
 }
 
 impl Redis {
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// One that keeps an append-only file: a restart finds what was there.
+    pub async fn start_keeping() -> Self {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(keeps: bool) -> Self {
         let folder = temp_dir("redis");
         // Another process may take the port between the look and the bind: then this server ends, and we look again.
         for _ in 0..5 {
             let port = free_port();
-            if let Some(child) = spawn(&folder, port, Log::default()).await {
-                return Self { child, port, folder };
+            if let Some(child) = spawn(&folder, port, keeps, Log::default()).await {
+                return Self { child, port, folder, keeps };
             }
         }
         panic!("redis-server did not start on any of five ports");
@@ -44,16 +55,17 @@ impl Redis {
         self.folder.path().join("redis.sock")
     }
 
-    /// Ends the server at once; everything in it is lost.
+    /// Ends the server at once; what it does not keep in a file is lost.
     pub fn kill(&mut self) {
         self.child.kill();
     }
 
-    /// Starts it again, empty, on the same port.
+    /// Starts it again on the same port: empty, unless it keeps its data.
     pub async fn restart(&mut self) {
         self.child.kill();
         let log = self.child.log();
-        self.child = spawn(&self.folder, self.port, log).await.expect("redis-server starts again on its port");
+        self.child =
+            spawn(&self.folder, self.port, self.keeps, log).await.expect("redis-server starts again on its port");
     }
 
     /// Freezes the server: connections stay open, nothing is answered.
@@ -93,10 +105,11 @@ impl Redis {
 }
 
 /// Starts the server and waits until it answers; `None` when it ended instead, as it does when the port is taken.
-async fn spawn(folder: &TempDir, port: u16, log: Log) -> Option<Child> {
+async fn spawn(folder: &TempDir, port: u16, keeps: bool, log: Log) -> Option<Child> {
     let socket = folder.path().join("redis.sock");
     let mut command = Command::new(program("redis-server", &[]));
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+    command.args(["--appendonly", if keeps { "yes" } else { "no" }]);
     command.arg("--unixsocket").arg(&socket).arg("--dir").arg(folder.path());
     let child = Child::start_logged("redis-server", &mut command, Signal::SIGKILL, Some(folder.path()), log);
     let child = std::sync::Mutex::new(child);
