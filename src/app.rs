@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
+use crate::feeds::matching::Matching;
 use crate::feeds::price::Prices;
 use crate::feeds::{Figures, Outbox, Relay};
 use crate::http::{layers, server};
@@ -50,7 +51,9 @@ impl App {
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
-        let outbox = Outbox::new(queue);
+        let outbox = Outbox::new(queue.clone());
+        let matching = matching(&settings, &db, &outbox, &clock);
+        matching.spawn(&queue, &tasks);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
         let relay = Relay::new(db.clone(), node.clone(), outbox, metrics);
@@ -65,7 +68,7 @@ impl App {
         let probes = probes(&settings, &node, &db)?;
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let router = routes::router(Parts { gate, sessions, admin, inventory, prices });
+        let router = routes::router(Parts { gate, sessions, admin, inventory, prices, matching });
         let router = layers::apply(router, &settings.edge, http_metrics);
         Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks })
     }
@@ -112,12 +115,17 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
     Ok(queue)
 }
 
+fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> Matching {
+    Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone())
+}
+
 /// Runs the queue's workers alone until `stop`.
 pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
     let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
     let db = open_database(&settings, metrics).await?;
-    queue(&settings, &db, &clock, metrics, &tasks)?;
+    let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
+    matching(&settings, &db, &Outbox::new(queue.clone()), &clock).spawn(&queue, &tasks);
     tracing::info!("working");
     stop.cancelled().await;
     log_aborted(tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await);

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
+use crate::feeds::matching::MatchingOptions;
 use crate::feeds::price::PriceOptions;
 use crate::http::layers::EdgeOptions;
 use crate::http::server::ServerOptions;
@@ -59,6 +60,7 @@ pub struct Settings {
     pub redis: Redis,
     pub database: Database,
     pub price: PriceOptions,
+    pub matching: MatchingOptions,
     pub queue: QueueOptions,
     pub smtp: SmtpOptions,
     pub alerts: AlertOptions,

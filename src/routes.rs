@@ -9,6 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::admin::Admin;
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
+use crate::feeds::matching::{Matching, jobs::routes as jobs};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
 use crate::session::{self, Sessions};
@@ -23,12 +24,14 @@ pub struct Parts {
     pub admin: Admin,
     pub inventory: Inventory,
     pub prices: Prices,
+    pub matching: Matching,
 }
 
 pub fn router(parts: Parts) -> Router {
     Router::new()
         .merge(browsers())
         .merge(producers(&parts))
+        .merge(job_matching(&parts))
         .merge(operators(&parts))
         .fallback(assets::serve)
         .with_state(parts)
@@ -63,6 +66,16 @@ fn producers(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/prices/{id}/approve", post(price::approve))
         .route("/api/v1/prices/{id}/reject", post(price::reject))
         .route("/api/publish", post(admin::routes::publish))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+}
+
+/// Back ends and tools of job matching, by method as above.
+fn job_matching(parts: &Parts) -> Router<Parts> {
+    Router::new()
+        .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
+        .route("/api/v2/jobs/search", post(jobs::search))
+        .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
+        .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }
 

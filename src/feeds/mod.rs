@@ -7,6 +7,7 @@ mod catalog; // the five live feeds: channels and filters
 mod failure; // why something did not happen, as an answer
 mod figures; // gauges that are counted now and then
 pub mod inventory;
+pub mod matching;
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;

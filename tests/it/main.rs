@@ -15,6 +15,8 @@ mod http_kit;
 mod http_layers;
 mod http_server;
 mod inventory_lists;
+mod matching_jobs;
+mod matching_kit;
 mod page;
 mod price_approval;
 mod price_races;
