@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::admin::Admin;
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
-use crate::feeds::matching::{Matching, jobs::routes as jobs};
+use crate::feeds::matching::{Matching, jobs::routes as jobs, users::routes as users};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
 use crate::session::{self, Sessions};
@@ -76,6 +76,10 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
         .route("/api/v2/jobs/search", post(jobs::search))
         .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
         .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))
+        .route("/api/v2/users", get(users::list).post(users::create))
+        .route("/api/v2/users/{id}", get(users::get).put(users::update).patch(users::update).delete(users::delete))
+        .route("/api/v2/users/{id}/profile", get(users::profile).put(users::set_profile))
+        .route("/api/v2/users/{id}/behavior", get(users::behavior).post(users::log))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
 }
 

@@ -15,6 +15,8 @@ mod http_kit;
 mod http_layers;
 mod http_server;
 mod inventory_lists;
+mod matching_data;
+mod matching_engine;
 mod matching_jobs;
 mod matching_kit;
 mod page;

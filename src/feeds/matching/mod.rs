@@ -1,9 +1,11 @@
 //! Job matching: jobs, users, scores, the daily batches and their mails.
 
+pub mod engine;
 mod fold;
 pub mod jobs;
 mod options;
 pub mod place;
+pub mod users;
 
 use std::sync::Arc;
 
