@@ -8,17 +8,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Probe};
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Letter, Mailer};
 use crate::auth::Gate;
 use crate::clock::Clock;
 use crate::config::{InfluxDb, Settings};
 use crate::db::{Db, DbMetrics};
 use crate::feeds::inventory::Inventory;
-use crate::feeds::matching::Matching;
+use crate::feeds::matching::{Matching, Parcel, Postman};
 use crate::feeds::price::Prices;
 use crate::feeds::{Figures, Outbox, Relay};
 use crate::http::{layers, server};
-use crate::queue::Queue;
+use crate::queue::{Outcome, Queue};
 use crate::routes::{self, Parts};
 use crate::session::Sessions;
 use crate::stream::{Broker, Hub, Memory, Node, Redis, SharedSink, StreamMetrics};
@@ -52,7 +52,7 @@ impl App {
         let node = Node::start(hub, broker, &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
         let outbox = Outbox::new(queue.clone());
-        let matching = matching(&settings, &db, &outbox, &clock);
+        let matching = matching(&settings, &db, &outbox, &clock)?;
         matching.spawn(&queue, &tasks);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);
         let prices = Prices::new(db.clone(), outbox.clone(), clock.clone(), settings.price.clone());
@@ -115,8 +115,29 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
     Ok(queue)
 }
 
-fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> Matching {
-    Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone())
+fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> anyhow::Result<Matching> {
+    let post = Box::new(PostOffice(Mailer::new(&settings.smtp)?));
+    Ok(Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone(), post))
+}
+
+/// The mails of job matching go out the way of alerts.
+struct PostOffice(Option<Mailer>);
+
+#[async_trait::async_trait]
+impl Postman for PostOffice {
+    async fn deliver(&self, parcel: Parcel<'_>) -> Outcome {
+        let Some(mailer) = &self.0 else { return Outcome::Retry("no mail server is configured (SMTP_HOST)".into()) };
+        let letter = Letter {
+            delivery_id: &parcel.delivery_id,
+            to: parcel.to,
+            subject: parcel.letter.subject,
+            text: parcel.letter.text,
+            html: parcel.letter.html,
+            unsubscribe_url: &parcel.unsubscribe_url,
+            at: parcel.at,
+        };
+        mailer.post(letter).await
+    }
 }
 
 /// Runs the queue's workers alone until `stop`.
@@ -125,7 +146,7 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
     let metrics = registry.sub_registry_with_prefix(admin::PREFIX);
     let db = open_database(&settings, metrics).await?;
     let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
-    matching(&settings, &db, &Outbox::new(queue.clone()), &clock).spawn(&queue, &tasks);
+    matching(&settings, &db, &Outbox::new(queue.clone()), &clock)?.spawn(&queue, &tasks);
     tracing::info!("working");
     stop.cancelled().await;
     log_aborted(tasks.drain(Duration::from_millis(settings.server.drain_timeout_ms)).await);

@@ -9,7 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use crate::admin::Admin;
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
-use crate::feeds::matching::{Matching, jobs::routes as jobs, users::routes as users};
+use crate::feeds::matching::{Matching, batch::routes as batch, email::routes as email, jobs::routes as jobs};
+use crate::feeds::matching::{matches::routes as matches, monitor::routes as monitor, users::routes as users};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
 use crate::session::{self, Sessions};
@@ -71,7 +72,27 @@ fn producers(parts: &Parts) -> Router<Parts> {
 
 /// Back ends and tools of job matching, by method as above.
 fn job_matching(parts: &Parts) -> Router<Parts> {
-    Router::new()
+    let mut router = Router::new();
+    for path in ["/api/v1/batch", "/api/v2/batch"] {
+        let batches = Router::new()
+            .route("/trigger", post(batch::trigger))
+            .route("/status", get(batch::list))
+            .route("/status/{id}", get(batch::get))
+            .route("/cancel/{id}", post(batch::cancel))
+            .route("/retry/{id}", post(batch::retry));
+        router = router.nest(path, batches);
+    }
+    let recipients =
+        Router::new().route("/api/v2/email/unsubscribe", get(email::unsubscribe_page).post(email::unsubscribe));
+    router
+        .route("/api/v2/matching/users/{id}", get(matches::of_user))
+        .route("/api/v2/matching/score", post(matches::score))
+        .route("/api/v2/email", get(email::list))
+        .route("/api/v2/email/preview/{id}", get(email::preview))
+        .route("/api/v2/email/bounces", post(email::bounce))
+        .route("/api/v2/monitoring/batches", get(monitor::batches))
+        .route("/api/v2/monitoring/matches", get(monitor::matches))
+        .route("/api/v2/monitoring/queues", get(monitor::queues))
         .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
         .route("/api/v2/jobs/search", post(jobs::search))
         .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
@@ -81,6 +102,8 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
         .route("/api/v2/users/{id}/profile", get(users::profile).put(users::set_profile))
         .route("/api/v2/users/{id}/behavior", get(users::behavior).post(users::log))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+        // Whoever holds the link of a mail has no other credentials.
+        .merge(recipients)
 }
 
 /// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine.

@@ -103,7 +103,7 @@ fn needs() -> impl Strategy<Value = Vec<String>> {
 }
 
 prop_compose! {
-    fn job()(company in 0..40, occupation in 0..12_u8, prefecture in 0..4_u8, city in prop::option::of(0..4_usize),
+    fn job()(company in 0..40_u32, occupation in 0..12_u8, prefecture in 0..4_u8, city in prop::option::of(0..4_usize),
         point in point(), basic in 0..=100_u8, seo in (0..=20_u8).prop_map(|n| n * 5), popularity in prop::option::of(0..100_u32),
         offer in prop_oneof![Just(0), (9..20_u32).prop_map(|n| n * 100)], needs in needs(), days in 0..128_u8,
         slots in 0..16_u8, is_new in any::<bool>()) -> JobInput {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Fanfare, Postgres, Settings, http};
+use crate::support::{Fanfare, Postgres, Settings, eventually, http};
 
 /// The same server on SQLite and on PostgreSQL.
 pub async fn both() -> [Fanfare; 2] {
@@ -44,4 +44,25 @@ pub fn job(n: usize) -> Value {
         "prefecture": "東京都", "city": "港区", "nearest_station": "品川", "features": ["未経験歓迎"],
         "occupation_category": "restaurant", "needs_categories": ["短期"], "work_days": "土日", "work_hours": "09:00-17:00",
     })
+}
+
+/// Someone in Tokyo who is looking for what [`job`] is.
+pub fn user(n: usize) -> Value {
+    json!({
+        "external_id": format!("U-{n}"), "email": format!("user-{n}@example.com"), "name": format!("太郎{n}"),
+        "prefecture": "東京都", "city": "港区", "profile": {"work_preferences": {
+            "occupation_categories": ["restaurant"], "salary_min": 1200, "needs_categories": ["短期"],
+            "work_days": ["sat", "sun"], "time_slots": ["day"]}},
+    })
+}
+
+/// Triggers a batch and waits for its end; answers it.
+pub async fn run_batch(server: &Fanfare, batch_type: &str) -> Value {
+    let batch = post(server, "/api/v1/batch/trigger", json!({"batch_type": batch_type})).await;
+    let path = format!("/api/v1/batch/status/{}", batch["batch_id"]);
+    eventually("the batch ends", async || {
+        let batch = get(server, &path).await;
+        (batch["state"] != "running").then_some(batch)
+    })
+    .await
 }

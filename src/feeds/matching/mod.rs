@@ -1,8 +1,12 @@
 //! Job matching: jobs, users, scores, the daily batches and their mails.
 
+pub mod batch;
+pub mod email;
 pub mod engine;
 mod fold;
 pub mod jobs;
+pub mod matches;
+pub mod monitor;
 mod options;
 pub mod place;
 pub mod users;
@@ -10,8 +14,11 @@ pub mod users;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use self::email::{Parcel, Postman};
+use self::engine::Columns;
 pub use self::options::MatchingOptions;
 use super::outbox::Outbox;
 use crate::clock::Clock;
@@ -21,6 +28,8 @@ use crate::tasks::Tasks;
 
 /// Topics of the durable queue.
 const SCORING_TOPIC: &str = "match.scoring";
+const PART_TOPIC: &str = "match.part";
+const MAIL_TOPIC: &str = "match.mail";
 
 /// Job matching. Cloning shares it.
 #[derive(Clone)]
@@ -31,16 +40,28 @@ struct Inner {
     outbox: Outbox,
     clock: Clock,
     options: MatchingOptions,
+    postman: Box<dyn Postman>,
+    /// Parts of batches that may be computed at once.
+    hands: Semaphore,
+    /// The jobs of the batch under way, by its id.
+    columns: Mutex<Option<(i64, Arc<Columns>)>>,
 }
 
+/// More parts than this at once help nobody: the cores are busy and the database has its bound.
+const MOST_WORKERS: usize = 8;
+
 impl Matching {
-    pub fn new(db: Db, outbox: Outbox, clock: Clock, options: MatchingOptions) -> Self {
-        Self(Arc::new(Inner { db, outbox, clock, options }))
+    pub fn new(db: Db, outbox: Outbox, clock: Clock, options: MatchingOptions, postman: Box<dyn Postman>) -> Self {
+        let hands = Semaphore::new(options.workers.clamp(1, MOST_WORKERS));
+        Self(Arc::new(Inner { db, outbox, clock, options, postman, hands, columns: Mutex::new(None) }))
     }
 
     /// Runs its background work in `tasks`.
     pub fn spawn(&self, queue: &Queue, tasks: &Tasks) {
-        tasks.spawn("job scoring", self.clone().work(queue.clone(), SCORING_TOPIC, tasks.stop()));
+        for (name, topic) in [("job scoring", SCORING_TOPIC), ("batches", PART_TOPIC), ("match mails", MAIL_TOPIC)] {
+            tasks.spawn(name, self.clone().work(queue.clone(), topic, tasks.stop()));
+        }
+        tasks.spawn("batch schedule", self.clone().keep_schedule(tasks.stop()));
     }
 
     async fn work(self, queue: Queue, topic: &'static str, stop: CancellationToken) {
@@ -62,6 +83,8 @@ impl Handler for Worker {
     async fn handle(&self, item: &Item) -> Outcome {
         match self.topic {
             SCORING_TOPIC => self.matching.handle_scoring(item).await,
+            PART_TOPIC => self.matching.handle_part(item).await,
+            MAIL_TOPIC => self.matching.handle_mails(item).await,
             other => Outcome::Dead(format!("nobody works on {other}")),
         }
     }

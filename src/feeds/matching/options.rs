@@ -15,6 +15,11 @@ pub struct MatchingOptions {
     pub public_url: String,
     /// Mails sent in one go.
     pub mails_per_batch: usize,
+    /// When each day's batch begins, in UTC as `HH:MM`; empty: never.
+    pub cleanup_at: String,
+    pub scoring_at: String,
+    pub matching_at: String,
+    pub email_at: String,
 }
 
 impl Default for MatchingOptions {
@@ -25,6 +30,10 @@ impl Default for MatchingOptions {
             keep_days: 180,
             public_url: "http://127.0.0.1:8000".into(),
             mails_per_batch: 100,
+            cleanup_at: String::new(),
+            scoring_at: String::new(),
+            matching_at: String::new(),
+            email_at: String::new(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Columns {
         });
         let need_bits = most_wanted(people);
         let (mut city_numbers, mut company_numbers) = (HashMap::new(), HashMap::new());
-        let mut number = |names: &mut HashMap<String, u32>, name: &str| match names.get(name) {
+        let number = |names: &mut HashMap<String, u32>, name: &str| match names.get(name) {
             Some(number) => *number,
             None => {
                 let number = names.len() as u32;
