@@ -9,8 +9,10 @@ use axum::routing::{MethodRouter, get, post};
 use crate::admin::Admin;
 use crate::auth::Gate;
 use crate::feeds::inventory::{Inventory, routes as inventory};
-use crate::feeds::matching::{Matching, batch::routes as batch, email::routes as email, jobs::routes as jobs};
-use crate::feeds::matching::{matches::routes as matches, monitor::routes as monitor, users::routes as users};
+use crate::feeds::matching::{Matching, batch::routes as batch, bulk::routes as bulk, email::routes as email};
+use crate::feeds::matching::{
+    jobs::routes as jobs, matches::routes as matches, monitor::routes as monitor, users::routes as users,
+};
 use crate::feeds::price::{Prices, routes as price};
 use crate::http::{assets, guard};
 use crate::session::{self, Sessions};
@@ -94,6 +96,9 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
         .route("/api/v2/monitoring/matches", get(monitor::matches))
         .route("/api/v2/monitoring/queues", get(monitor::queues))
         .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
+        .route("/api/v2/jobs/bulk", post(bulk::jobs))
+        .route("/api/v2/users/bulk", post(bulk::users))
+        .route("/api/v1/tasks/{id}/status", get(bulk::task))
         .route("/api/v2/jobs/search", post(jobs::search))
         .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
         .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))

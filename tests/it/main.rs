@@ -16,6 +16,7 @@ mod http_layers;
 mod http_server;
 mod inventory_lists;
 mod matching_batches;
+mod matching_bulk;
 mod matching_data;
 mod matching_engine;
 mod matching_jobs;

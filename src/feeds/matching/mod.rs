@@ -1,6 +1,7 @@
 //! Job matching: jobs, users, scores, the daily batches and their mails.
 
 pub mod batch;
+pub mod bulk;
 pub mod email;
 pub mod engine;
 mod fold;
@@ -30,6 +31,7 @@ use crate::tasks::Tasks;
 const SCORING_TOPIC: &str = "match.scoring";
 const PART_TOPIC: &str = "match.part";
 const MAIL_TOPIC: &str = "match.mail";
+const IMPORT_TOPIC: &str = "match.import";
 
 /// Job matching. Cloning shares it.
 #[derive(Clone)]
@@ -58,7 +60,12 @@ impl Matching {
 
     /// Runs its background work in `tasks`.
     pub fn spawn(&self, queue: &Queue, tasks: &Tasks) {
-        for (name, topic) in [("job scoring", SCORING_TOPIC), ("batches", PART_TOPIC), ("match mails", MAIL_TOPIC)] {
+        for (name, topic) in [
+            ("job scoring", SCORING_TOPIC),
+            ("batches", PART_TOPIC),
+            ("match mails", MAIL_TOPIC),
+            ("imports", IMPORT_TOPIC),
+        ] {
             tasks.spawn(name, self.clone().work(queue.clone(), topic, tasks.stop()));
         }
         tasks.spawn("batch schedule", self.clone().keep_schedule(tasks.stop()));
@@ -85,6 +92,7 @@ impl Handler for Worker {
             SCORING_TOPIC => self.matching.handle_scoring(item).await,
             PART_TOPIC => self.matching.handle_part(item).await,
             MAIL_TOPIC => self.matching.handle_mails(item).await,
+            IMPORT_TOPIC => self.matching.handle_import(item).await,
             other => Outcome::Dead(format!("nobody works on {other}")),
         }
     }

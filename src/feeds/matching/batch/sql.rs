@@ -111,11 +111,12 @@ pub async fn find(db: &Db, id: i64) -> Result<Option<Batch>, DbError> {
     db.fetch_optional(concat!("SELECT ", columns!(), " FROM batches WHERE id = $1"), args![id]).await
 }
 
-/// The row, held until the transaction ends.
+/// The row, held until the transaction ends. Its key is left alone: results that refer to it share a lock on that, and
+/// two parts that had both written theirs would wait for each other forever.
 pub async fn lock(tx: &mut Tx, id: i64) -> Result<Option<Batch>, DbError> {
     let sql = tx.by_engine(
         concat!("SELECT ", columns!(), " FROM batches WHERE id = $1"),
-        concat!("SELECT ", columns!(), " FROM batches WHERE id = $1 FOR UPDATE"),
+        concat!("SELECT ", columns!(), " FROM batches WHERE id = $1 FOR NO KEY UPDATE"),
     );
     tx.fetch_optional(sql, args![id]).await
 }
