@@ -116,6 +116,7 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
 }
 
 fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> anyhow::Result<Matching> {
+    settings.matching.check()?;
     let post = Box::new(PostOffice(Mailer::new(&settings.smtp)?));
     Ok(Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone(), post))
 }

@@ -36,10 +36,13 @@ CREATE TABLE jobs (
     geo_y BIGINT,
     geo_z BIGINT
 );
+-- Long texts stand apart, so that lists and new scores touch short rows only.
+ALTER TABLE jobs SET (toast_tuple_target = 256);
 CREATE INDEX jobs_status_updated ON jobs (status, updated_at, id);
 CREATE INDEX jobs_status_created ON jobs (status, created_at, id);
 CREATE INDEX jobs_status_combined ON jobs (status, combined_score, id);
-CREATE INDEX jobs_status_salary ON jobs (status, salary_max, id);
+CREATE INDEX jobs_status_salary ON jobs (status, salary_max DESC NULLS LAST, id DESC);
+CREATE INDEX jobs_status_pay ON jobs (status, coalesce(salary_max, salary_min));
 CREATE INDEX jobs_category ON jobs (occupation_category, status);
 CREATE INDEX jobs_place ON jobs (prefecture, city);
 CREATE INDEX jobs_station ON jobs (nearest_station);

@@ -38,6 +38,7 @@ CREATE INDEX jobs_status_updated ON jobs (status, updated_at, id);
 CREATE INDEX jobs_status_created ON jobs (status, created_at, id);
 CREATE INDEX jobs_status_combined ON jobs (status, combined_score, id);
 CREATE INDEX jobs_status_salary ON jobs (status, salary_max, id);
+CREATE INDEX jobs_status_pay ON jobs (status, coalesce(salary_max, salary_min));
 CREATE INDEX jobs_category ON jobs (occupation_category, status);
 CREATE INDEX jobs_place ON jobs (prefecture, city);
 CREATE INDEX jobs_station ON jobs (nearest_station);

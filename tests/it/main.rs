@@ -22,6 +22,7 @@ mod matching_engine;
 mod matching_jobs;
 mod matching_kit;
 mod matching_mail;
+mod matching_partitions;
 mod matching_users;
 mod page;
 mod price_approval;

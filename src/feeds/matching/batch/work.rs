@@ -58,7 +58,7 @@ impl Matching {
         let result = match BatchType::parse(&batch.batch_type) {
             Some(BatchType::DailyMatching) => Product::Matches(self.match_range(batch, first, last).await?),
             // The same scores however often, so they need not be part of the transaction.
-            Some(BatchType::Scoring) => self.score_range(first, last).await.map(|_| Product::Nothing)?,
+            Some(BatchType::Scoring) => self.score_range(first, last).await.map(|()| Product::Nothing)?,
             Some(BatchType::EmailGeneration) => Product::Mails(self.write_mails(first, last).await?),
             Some(BatchType::Cleanup) => {
                 let keep = chrono::TimeDelta::days(i64::from(self.0.options.keep_days));
@@ -86,7 +86,12 @@ impl Matching {
         };
         now.processed += part.size;
         self.advance(&mut tx, &mut now, false).await?;
-        Ok(self.0.outbox.commit(tx).await?)
+        self.0.outbox.commit(tx).await?;
+        if now.state != "running" {
+            // The jobs of the day are of no more use.
+            *self.0.columns.lock().await = None;
+        }
+        Ok(())
     }
 
     async fn write(&self, tx: &mut Tx, batch: &Batch, result: Product) -> Result<(), Failure> {

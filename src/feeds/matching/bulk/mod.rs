@@ -112,10 +112,8 @@ impl Matching {
             Target::Jobs => {
                 let (lines, checked) = checked(rows, NewJob::check, &mut refusals);
                 let stored = jobs::sql::insert(tx, &checked, self.now()).await?;
-                if let (Some(first), Some(last)) =
-                    (stored.iter().map(|job| job.id).min(), stored.iter().map(|job| job.id).max())
-                {
-                    self.queue_scoring(tx, first, last).await?;
+                if !stored.is_empty() {
+                    self.queue_scoring(tx, stored.iter().map(|job| job.id).collect()).await?;
                 }
                 let given = checked.iter().map(|job| job.external_id.as_deref().unwrap_or_default());
                 left_out(lines, given, stored.iter().map(|job| job.external_id.as_str()), &mut refusals);

@@ -33,6 +33,11 @@ macro_rules! columns {
 }
 
 #[derive(sqlx::FromRow)]
+struct Id {
+    id: i64,
+}
+
+#[derive(sqlx::FromRow)]
 pub struct Part {
     pub id: i64,
     pub rows: Value,
@@ -46,8 +51,8 @@ pub async fn insert(tx: &mut Tx, id: &str, target: Target, now: DateTime<Utc>) -
 
 pub async fn insert_part(tx: &mut Tx, task_id: &str, rows: Value, count: i64) -> Result<i64, DbError> {
     tx.execute("UPDATE import_tasks SET total = total + $2 WHERE id = $1", args![task_id, count]).await?;
-    let sql = "INSERT INTO import_parts (task_id, rows) VALUES ($1, $2) RETURNING id, rows";
-    Ok(tx.fetch_one::<Part>(sql, args![task_id, rows]).await?.id)
+    let sql = "INSERT INTO import_parts (task_id, rows) VALUES ($1, $2) RETURNING id";
+    Ok(tx.fetch_one::<Id>(sql, args![task_id, rows]).await?.id)
 }
 
 pub async fn part(db: &Db, id: i64) -> Result<Option<Part>, DbError> {

@@ -45,7 +45,7 @@ pub fn salary(offer: u32, desired: u32) -> u32 {
 }
 
 pub fn style(met: u32, wanted: u32) -> u32 {
-    if wanted == 0 { 750 } else { 1_500 * met / wanted }
+    (1_500 * met).checked_div(wanted).unwrap_or(750)
 }
 
 /// One half of the availability: for days, or for hours.

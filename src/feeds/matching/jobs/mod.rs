@@ -19,11 +19,10 @@ use crate::feeds::page::{Page, PageRequest};
 use crate::http::Problem;
 use crate::queue::{self, Item, Outcome};
 
-/// A range of jobs to be scored.
+/// Jobs to be scored: by name, because the ids of imports that run at the same time are mixed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ToScore {
-    pub first_id: i64,
-    pub last_id: i64,
+    pub ids: Vec<i64>,
 }
 
 /// What an action says for a job; dismissing says no.
@@ -77,7 +76,7 @@ impl Matching {
         let mut tx = self.0.db.begin().await?;
         let inserted = sql::insert(&mut tx, std::slice::from_ref(&checked), self.now()).await?;
         let Some(job) = inserted.into_iter().next() else { return Err(taken(&checked).into()) };
-        self.queue_scoring(&mut tx, job.id, job.id).await?;
+        self.queue_scoring(&mut tx, vec![job.id]).await?;
         self.0.outbox.commit(tx).await?;
         Ok(job)
     }
@@ -100,7 +99,7 @@ impl Matching {
             Err(error) if error.is_unique_violation() => return Err(taken(&checked).into()),
             result => result?,
         };
-        self.queue_scoring(&mut tx, id, id).await?;
+        self.queue_scoring(&mut tx, vec![id]).await?;
         self.0.outbox.commit(tx).await?;
         Ok(job)
     }
@@ -112,24 +111,23 @@ impl Matching {
     /// Scores one job now and answers it.
     pub async fn score_job(&self, id: i64) -> Result<Job, Failure> {
         self.job(id).await?;
-        self.score_range(id, id).await?;
+        self.score(sql::some(&self.0.db, &[id]).await?).await?;
         self.job(id).await
     }
 
-    pub(super) async fn queue_scoring(
-        &self,
-        tx: &mut crate::db::Tx,
-        first_id: i64,
-        last_id: i64,
-    ) -> Result<(), DbError> {
-        queue::push(tx, SCORING_TOPIC, &ToScore { first_id, last_id }, self.now()).await
+    pub(super) async fn queue_scoring(&self, tx: &mut crate::db::Tx, ids: Vec<i64>) -> Result<(), DbError> {
+        queue::push(tx, SCORING_TOPIC, &ToScore { ids }, self.now()).await
     }
 
-    /// Computes and stores the scores of a range of jobs; the same input gives the same scores however often.
-    pub(super) async fn score_range(&self, first_id: i64, last_id: i64) -> Result<usize, DbError> {
+    pub(super) async fn score_range(&self, first_id: i64, last_id: i64) -> Result<(), DbError> {
+        self.score(sql::range(&self.0.db, first_id, last_id).await?).await
+    }
+
+    /// Computes and stores scores; the same input gives the same scores however often. `jobs` are in order of id.
+    async fn score(&self, jobs: Vec<Job>) -> Result<(), DbError> {
         let db = &self.0.db;
-        let jobs = sql::range(db, first_id, last_id).await?;
-        let weights = sql::weights(db, first_id, last_id, self.now()).await?;
+        let (Some(first), Some(last)) = (jobs.first(), jobs.last()) else { return Ok(()) };
+        let weights = sql::weights(db, first.id, last.id, self.now()).await?;
         let scores: Vec<_> = jobs
             .iter()
             .map(|job| {
@@ -140,17 +138,17 @@ impl Matching {
             .collect();
         let mut tx = db.begin().await?;
         sql::set_scores(&mut tx, &scores).await?;
-        tx.commit().await?;
-        Ok(scores.len())
+        tx.commit().await
     }
 
     pub(super) async fn handle_scoring(&self, item: &Item) -> Outcome {
-        let range: ToScore = match item.parse() {
-            Ok(range) => range,
+        let ids = match item.parse::<ToScore>() {
+            Ok(todo) => todo.ids,
             Err(outcome) => return outcome,
         };
-        match self.score_range(range.first_id, range.last_id).await {
-            Ok(_) => Outcome::Done,
+        let scored = async { self.score(sql::some(&self.0.db, &ids).await?).await };
+        match scored.await {
+            Ok(()) => Outcome::Done,
             Err(error) => Outcome::Retry(error.to_string()),
         }
     }

@@ -179,11 +179,28 @@ pub async fn delete(db: &Db, id: i64, now: DateTime<Utc>) -> Result<bool, DbErro
     Ok(db.execute(sql, args![id, now]).await? > 0)
 }
 
-/// Up to `limit` jobs of a range of ids, in order.
+/// Jobs of a range of ids, in order.
 pub async fn range(db: &Db, first_id: i64, last_id: i64) -> Result<Vec<Job>, DbError> {
     let sql =
         concat!("SELECT ", columns!(), " FROM jobs WHERE id BETWEEN $1 AND $2 AND status <> 'deleted' ORDER BY id");
     db.fetch_all(sql, args![first_id, last_id]).await
+}
+
+/// Those of `ids` that are there, in order.
+pub async fn some(db: &Db, ids: &[i64]) -> Result<Vec<Job>, DbError> {
+    let sql = db.by_engine(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM jobs WHERE id IN (SELECT value FROM json_each($1)) AND status <> 'deleted' ORDER BY id"
+        ),
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM jobs WHERE id IN (SELECT jsonb_array_elements_text($1)::BIGINT) AND status <> 'deleted' ORDER BY id"
+        ),
+    );
+    db.fetch_all(sql, args![json!(ids)]).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -246,9 +263,18 @@ struct Count {
     count: i64,
 }
 
+/// A search for words counts no further.
+const COUNTED: i64 = 1_000;
+
 /// One page, and how many jobs there are in all.
 pub async fn list(db: &Db, query: &Narrowing, page: PageRequest) -> Result<(Vec<Job>, i64), DbError> {
-    let count = query.narrow(db, Sql::new("SELECT count(*) AS count FROM jobs"));
+    let count = if query.keyword.is_some() {
+        // Each hit is read and compared, so they are not all counted: a common word has most jobs.
+        let some = query.narrow(db, Sql::new("SELECT count(*) AS count FROM (SELECT 1 FROM jobs"));
+        some.push(" LIMIT ").bind(COUNTED).push(") AS some")
+    } else {
+        query.narrow(db, Sql::new("SELECT count(*) AS count FROM jobs"))
+    };
     let total: i64 = db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count);
     let select = query.narrow(db, Sql::new(concat!("SELECT ", columns!(), " FROM jobs")));
     let select = query.order(select).push(" LIMIT ").bind(page.limit);
