@@ -36,8 +36,6 @@ CREATE TABLE jobs (
     geo_y BIGINT,
     geo_z BIGINT
 );
--- Long texts stand apart, so that lists and new scores touch short rows only.
-ALTER TABLE jobs SET (toast_tuple_target = 256);
 CREATE INDEX jobs_status_updated ON jobs (status, updated_at, id);
 CREATE INDEX jobs_status_created ON jobs (status, created_at, id);
 CREATE INDEX jobs_status_combined ON jobs (status, combined_score, id);

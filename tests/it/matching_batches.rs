@@ -71,9 +71,12 @@ async fn a_morning_is_told_on_the_stream_and_each_user_hears_of_their_own() {
     }
 }
 
-/// One user a part and short leases, so that a kill falls into the middle.
+/// A few users a part and short leases, so that a kill falls into the middle.
 fn small_parts(settings: Settings) -> Settings {
-    settings.env("FANFARE__MATCHING__USERS_PER_PART", "1").env("FANFARE__QUEUE__LEASE_MS", "2000")
+    settings
+        .env("FANFARE__MATCHING__USERS_PER_PART", "4")
+        .env("FANFARE__QUEUE__LEASE_MS", "5000")
+        .env("FANFARE__QUEUE__BACKOFF_INITIAL_MS", "200")
 }
 
 async fn killed(settings: Settings) {

@@ -271,7 +271,7 @@ pub async fn list(db: &Db, query: &Narrowing, page: PageRequest) -> Result<(Vec<
     let count = if query.keyword.is_some() {
         // Each hit is read and compared, so they are not all counted: a common word has most jobs.
         let some = query.narrow(db, Sql::new("SELECT count(*) AS count FROM (SELECT 1 FROM jobs"));
-        some.push(" LIMIT ").bind(COUNTED).push(") AS some")
+        some.push(" LIMIT ").bind(COUNTED).push(") AS found")
     } else {
         query.narrow(db, Sql::new("SELECT count(*) AS count FROM jobs"))
     };
