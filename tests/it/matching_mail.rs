@@ -27,10 +27,13 @@ async fn each_user_gets_one_mail_a_day_and_can_end_them() {
         let mut silent = user(3);
         silent["email_opt_in"] = json!(false);
         post(&server, "/api/v2/users", silent).await;
+        let mut gone = user(4);
+        gone["email"] = json!("reject-550-gone@example.com");
+        let gone = post(&server, "/api/v2/users", gone).await;
         run_batch(&server, "daily_matching").await;
         // The server says "not now" at first: the mails wait.
         smtp.busy(true);
-        assert_eq!(run_batch(&server, "email_generation").await["total"], 2);
+        assert_eq!(run_batch(&server, "email_generation").await["total"], 3);
         eventually("a first attempt", async || {
             let list = get(&server, "/api/v2/email?state=queued").await;
             (list["emails"][0]["attempts"].as_i64() > Some(0)).then_some(())
@@ -51,8 +54,10 @@ async fn each_user_gets_one_mail_a_day_and_can_end_them() {
             (list["pagination"]["total_items"] == 2).then_some(())
         })
         .await;
-        run_batch(&server, "email_generation").await;
-        assert_eq!(get(&server, "/api/v2/email").await["pagination"]["total_items"], 2, "one a day");
+        let bounced = get(&server, &format!("/api/v2/users/{}", gone["id"])).await;
+        assert!(bounced["bounced_at"].is_string(), "the server refused the address for good: {bounced}");
+        assert_eq!(run_batch(&server, "email_generation").await["total"], 2, "nothing goes there any more");
+        assert_eq!(get(&server, "/api/v2/email").await["pagination"]["total_items"], 3, "one a day");
 
         let preview = get(&server, &format!("/api/v2/email/preview/{}", english["id"])).await;
         let text = preview["text"].as_str().unwrap();
@@ -67,7 +72,7 @@ async fn each_user_gets_one_mail_a_day_and_can_end_them() {
 
         let bounce = json!({"email": "user-1@example.com", "reason": "550 no such user"});
         assert_eq!(call(&server, "POST", "/api/v2/email/bounces", bounce).await.0, 204);
-        assert_eq!(get(&server, "/api/v2/email?state=bounced").await["pagination"]["total_items"], 1);
+        assert_eq!(get(&server, "/api/v2/email?state=bounced").await["pagination"]["total_items"], 2);
         assert_eq!(run_batch(&server, "email_generation").await["total"], 0, "nobody is left who takes mail");
         let nobody = json!({"email": "nobody@example.com"});
         assert_eq!(call(&server, "POST", "/api/v2/email/bounces", nobody).await.0, 404);
