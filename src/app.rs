@@ -9,19 +9,20 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Probe};
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Letter, Mailer};
 use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::db::{Db, DbMetrics, DbOptions};
 use crate::feeds::history::{History, OwnFigures};
 use crate::feeds::inventory::Inventory;
+use crate::feeds::matching::{Matching, Parcel, Postman};
 use crate::feeds::price::Prices;
 use crate::feeds::progress::{self, Effects, JournalChoice, Progress, Watch};
 use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
 use crate::http::limits::Limits;
 use crate::http::{layers, server};
-use crate::queue::{Intake, Journal, Queue, RedisStream};
+use crate::queue::{Intake, Journal, Outcome, Queue, RedisStream};
 use crate::routes::{self, Parts};
 use crate::series::{self, DeadLetters, Embedded, Influx, Series, SeriesMetrics, Writer};
 use crate::session::{Sessions, Snapshots};
@@ -80,6 +81,8 @@ impl App {
             tasks.spawn("own figures", own.run(every, tasks.stop()));
         }
         let relay = Relay::new(db.clone(), node.clone(), outbox.clone(), metrics);
+        let matching = matching(&settings, &db, &outbox, &clock)?;
+        matching.spawn(&queue, &tasks);
         let relaying = Tasks::new();
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
@@ -103,8 +106,20 @@ impl App {
         let probes = probes(&settings, &node, &db, &past.store);
         let system_info = system_info(&node, &db);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
-        let parts =
-            Parts { gate, origins, limits, accounts, sessions, admin, inventory, prices, progress, queue, history };
+        let parts = Parts {
+            gate,
+            origins,
+            limits,
+            accounts,
+            sessions,
+            admin,
+            inventory,
+            prices,
+            progress,
+            matching,
+            queue,
+            history,
+        };
         let router = routes::router(parts);
         let router = layers::apply(router, &settings.edge, http_metrics);
         Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks, past })
@@ -241,6 +256,32 @@ fn apply_events(
     tasks.spawn("progress watch", watch.run(tasks.stop()));
 }
 
+fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> anyhow::Result<Matching> {
+    settings.matching.check()?;
+    let post = Box::new(PostOffice(Mailer::new(&settings.smtp)?));
+    Ok(Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone(), post))
+}
+
+/// The mails of job matching go out the way of alerts.
+struct PostOffice(Option<Mailer>);
+
+#[async_trait::async_trait]
+impl Postman for PostOffice {
+    async fn deliver(&self, parcel: Parcel<'_>) -> Outcome {
+        let Some(mailer) = &self.0 else { return Outcome::Retry("no mail server is configured (SMTP_HOST)".into()) };
+        let letter = Letter {
+            delivery_id: &parcel.delivery_id,
+            to: parcel.to,
+            subject: parcel.letter.subject,
+            text: parcel.letter.text,
+            html: parcel.letter.html,
+            unsubscribe_url: &parcel.unsubscribe_url,
+            at: parcel.at,
+        };
+        mailer.post(letter).await
+    }
+}
+
 /// Runs the queue's workers alone until `stop`.
 pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
@@ -260,6 +301,7 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
         tasks.spawn("outbox relay", relay.run(tasks.stop()));
     }
     apply_events(&settings, &db, &clock, &queue, &outbox, &past.writer, stream, metrics, &tasks);
+    matching(&settings, &db, &outbox, &clock)?.spawn(&queue, &tasks);
     tracing::info!("working");
     stop.cancelled().await;
     let deadline = Instant::now() + Duration::from_millis(settings.server.drain_timeout_ms);

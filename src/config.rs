@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
+use crate::feeds::matching::MatchingOptions;
 use crate::feeds::price::PriceOptions;
 use crate::feeds::progress::{JournalChoice, ProgressOptions};
 use crate::http::layers::EdgeOptions;
@@ -64,6 +65,7 @@ pub struct Settings {
     pub database: Database,
     pub price: PriceOptions,
     pub progress: ProgressOptions,
+    pub matching: MatchingOptions,
     pub queue: QueueOptions,
     pub smtp: SmtpOptions,
     pub alerts: AlertOptions,

@@ -10,6 +10,10 @@ use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
 use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
+use crate::feeds::matching::{Matching, batch::routes as batch, bulk::routes as bulk, email::routes as email};
+use crate::feeds::matching::{
+    jobs::routes as jobs, matches::routes as matches, monitor::routes as monitor, users::routes as users,
+};
 use crate::feeds::price::{Prices, routes as price};
 use crate::feeds::progress::{Progress, routes as progress};
 use crate::http::limits::{Limits, Policy, limit};
@@ -33,6 +37,7 @@ pub struct Parts {
     pub progress: Progress,
     pub queue: Queue,
     pub history: History,
+    pub matching: Matching,
 }
 
 pub fn router(parts: Parts) -> Router {
@@ -42,6 +47,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(students(&parts))
         .merge(producers(&parts))
         .merge(instructors(&parts))
+        .merge(job_matching(&parts))
         .merge(operators(&parts));
     if parts.gate.is_open() {
         router = router.route_layer(from_fn_with_state(parts.origins.clone(), guard::local_names));
@@ -130,6 +136,47 @@ fn instructors(parts: &Parts) -> Router<Parts> {
         .route("/api/v1/progress/help", get(progress::help))
         .route("/api/v1/progress/activity", get(progress::activity))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
+        .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
+}
+
+/// Back ends and tools of job matching, by method as above.
+fn job_matching(parts: &Parts) -> Router<Parts> {
+    let recipients =
+        Router::new().route("/api/v2/email/unsubscribe", get(email::unsubscribe_page).post(email::unsubscribe));
+    Router::new()
+        .route("/api/v1/batch/trigger", post(batch::trigger))
+        .route("/api/v1/batch/status", get(batch::list))
+        .route("/api/v1/batch/status/{id}", get(batch::get))
+        .route("/api/v1/batch/cancel/{id}", post(batch::cancel))
+        .route("/api/v1/batch/retry/{id}", post(batch::retry))
+        .route("/api/v2/batch/trigger", post(batch::trigger))
+        .route("/api/v2/batch/status", get(batch::list))
+        .route("/api/v2/batch/status/{id}", get(batch::get))
+        .route("/api/v2/batch/cancel/{id}", post(batch::cancel))
+        .route("/api/v2/batch/retry/{id}", post(batch::retry))
+        .route("/api/v2/matching/users/{id}", get(matches::of_user))
+        .route("/api/v2/matching/score", post(matches::score))
+        .route("/api/v2/email", get(email::list))
+        .route("/api/v2/email/preview/{id}", get(email::preview))
+        .route("/api/v2/email/bounces", post(email::bounce))
+        .route("/api/v2/monitoring/batches", get(monitor::batches))
+        .route("/api/v2/monitoring/matches", get(monitor::matches))
+        .route("/api/v2/monitoring/queues", get(monitor::queues))
+        .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
+        .route("/api/v2/jobs/bulk", post(bulk::jobs))
+        .route("/api/v2/users/bulk", post(bulk::users))
+        .route("/api/v1/tasks/{id}/status", get(bulk::task))
+        .route("/api/v2/jobs/search", post(jobs::search))
+        .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
+        .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))
+        .route("/api/v2/users", get(users::list).post(users::create))
+        .route("/api/v2/users/{id}", get(users::get).put(users::update).patch(users::update).delete(users::delete))
+        .route("/api/v2/users/{id}/profile", get(users::profile).put(users::set_profile))
+        .route("/api/v2/users/{id}/behavior", get(users::behavior).post(users::log))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
+        // Whoever holds the link of a mail has no other credentials.
+        .merge(recipients)
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }

@@ -13,8 +13,20 @@ use super::Alert;
 use super::options::{AlertOptionsError, Security, SmtpOptions};
 use crate::queue::Outcome;
 
+/// A mail to one person.
+pub struct Letter<'a> {
+    /// The same in every attempt.
+    pub delivery_id: &'a str,
+    pub to: &'a str,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+    pub unsubscribe_url: &'a str,
+    pub at: DateTime<Utc>,
+}
+
 /// A mail server, and whom it sends for. Each mail has a connection of its own.
-pub(super) struct Mailer {
+pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
 }
@@ -49,6 +61,10 @@ impl Mailer {
             Ok(message) => message,
             Err(reason) => return Outcome::Dead(reason),
         };
+        self.send(message).await
+    }
+
+    async fn send(&self, message: Message) -> Outcome {
         match self.transport.send(message).await {
             Ok(_) => Outcome::Done,
             Err(error) => {
@@ -61,6 +77,28 @@ impl Mailer {
                     Outcome::Retry(error.to_string())
                 }
             }
+        }
+    }
+
+    /// A letter to somebody who can have an end of such letters (RFC 8058).
+    pub async fn post(&self, letter: Letter<'_>) -> Outcome {
+        let header = |name, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
+        let composed =
+            letter.to.parse().map_err(|error| format!("{:?}: {error}", letter.to)).and_then(|to: Mailbox| {
+                Message::builder()
+                    .from(self.from.clone())
+                    .to(to)
+                    .subject(letter.subject)
+                    .date(SystemTime::from(letter.at))
+                    .message_id(Some(format!("<{}@{}>", letter.delivery_id, self.from.email.domain())))
+                    .raw_header(header("List-Unsubscribe", format!("<{}>", letter.unsubscribe_url)))
+                    .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()))
+                    .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
+                    .map_err(|error| error.to_string())
+            });
+        match composed {
+            Ok(message) => self.send(message).await,
+            Err(reason) => Outcome::Dead(reason),
         }
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::alert::Alert;
-use self::mail::Mailer;
+pub use self::mail::{Letter, Mailer};
 pub use self::options::{AlertOptions, AlertOptionsError, Security, SmtpOptions};
 use self::webhook::Webhooks;
 use crate::clock::Clock;

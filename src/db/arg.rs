@@ -8,6 +8,7 @@ use super::Money;
 pub enum Arg {
     Int(Option<i64>),
     Bool(Option<bool>),
+    Float(Option<f64>),
     Text(Option<String>),
     Time(Option<DateTime<Utc>>),
     Money(Option<Money>),
@@ -30,6 +31,6 @@ macro_rules! arg_from {
 }
 
 arg_from! {
-    i64 => Int, i32 => Int, u32 => Int, bool => Bool, &str => Text, String => Text, &String => Text,
+    i64 => Int, i32 => Int, u32 => Int, bool => Bool, f64 => Float, &str => Text, String => Text, &String => Text,
     DateTime<Utc> => Time, Money => Money, serde_json::Value => Json,
 }

@@ -44,6 +44,7 @@ macro_rules! bound {
             let added = match arg {
                 Arg::Int(value) => bound.add(value),
                 Arg::Bool(value) => bound.add(value),
+                Arg::Float(value) => bound.add(value),
                 Arg::Text(value) => bound.add(value),
                 Arg::Time(value) => bound.add(value),
                 Arg::Money(value) => bound.add(value),

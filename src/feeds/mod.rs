@@ -8,6 +8,7 @@ mod failure; // why something did not happen, as an answer
 mod figures; // gauges that are counted now and then
 pub mod history; // time series, read
 pub mod inventory;
+pub mod matching;
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;

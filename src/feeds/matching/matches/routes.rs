@@ -1,0 +1,27 @@
+//! `/api/v2/matching`.
+
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Recommendation;
+use crate::feeds::failure::Failure;
+use crate::feeds::matching::Matching;
+use crate::http::{Json, Path};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    user_id: i64,
+    job_id: i64,
+}
+
+/// The user's matches of the latest batch.
+pub async fn of_user(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Recommendation>, Failure> {
+    Ok(Json(matching.recommendation(id).await?))
+}
+
+/// How well one job fits one user, and why.
+pub async fn score(State(matching): State<Matching>, Json(pair): Json<Pair>) -> Result<Json<Value>, Failure> {
+    Ok(Json(matching.personalized(pair.user_id, pair.job_id).await?))
+}
