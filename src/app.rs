@@ -20,7 +20,9 @@ use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::session::{Sessions, Snapshots};
-use crate::stream::{Broker, Channel, FeedSpec, Hub, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics};
+use crate::stream::{
+    Broker, Channel, FeedSpec, Hub, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource, StreamMetrics,
+};
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
 use crate::wire::Close;
@@ -49,6 +51,7 @@ impl App {
         let db = open_database(&settings, metrics).await?;
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
+        node.start_presence(clock.clone(), PresenceMetrics::register(metrics), &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
         let outbox = Outbox::new(queue);
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), metrics);

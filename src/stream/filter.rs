@@ -1,6 +1,6 @@
 //! What a subscriber wants of a channel: `?sku=A,B&category=C` is (sku A or B) and (category C).
 
-use super::publication::{Kind, Publication};
+use super::Publication;
 
 /// All terms must hold. No terms: everything passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ impl Filter {
     }
 
     pub fn passes(&self, publication: &Publication) -> bool {
-        publication.kind == Kind::Notice
+        publication.is_for_all()
             || self.terms.iter().all(|term| {
                 let mut found = term.fields.iter().flat_map(|field| publication.values_of(field));
                 found.any(|value| term.values.iter().any(|wanted| wanted == value))
