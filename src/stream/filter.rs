@@ -46,7 +46,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::super::Channel;
+    use super::super::{Channel, Kind};
     use super::*;
 
     fn publication(data: String, tags: &[(&str, &str)]) -> Publication {

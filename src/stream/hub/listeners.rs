@@ -85,6 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::Kind;
     use crate::stream::{Channel, Term};
 
     proptest! {

@@ -212,3 +212,66 @@ impl Roster {
 fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::AudienceSpec;
+    use crate::wire::Dialect;
+
+    fn roster(feeds: &str) -> Roster {
+        let options = PresenceOptions { feeds: feeds.into(), ..PresenceOptions::default() };
+        Roster::new("node".into(), options, Clock::default())
+    }
+
+    fn audience(channels: &[&str]) -> Audience {
+        let channels = channels.iter().map(|name| Channel::new(name).unwrap()).collect();
+        let (filter, pace) = Default::default();
+        Audience::new(AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace }, Vec::new())
+    }
+
+    #[test]
+    fn a_client_is_there_until_its_attendance_ends() {
+        let (roster, both, one) = (roster("*"), audience(&["a", "b"]), audience(&["a", "presence:a"]));
+        let first = roster.attend(&both, 1, Some("u".into()));
+        let second = roster.attend(&one, 2, None);
+        let (a, b) = (Channel::new("a").unwrap(), Channel::new("b").unwrap());
+        assert_eq!((roster.count(&a), roster.count(&b)), (2, 1));
+        assert_eq!(roster.count(&Channel::new("presence:a").unwrap()), 0, "watching watchers is not watched");
+        drop(first);
+        let entries = roster.entries(&a);
+        assert_eq!((entries.len(), &*entries[0].client, roster.count(&b)), (1, "node-2", 0));
+        let told: Vec<_> = roster.groups().iter().map(|group| group.take_changes()).collect();
+        assert_eq!(told.iter().map(|(changes, _)| changes.len()).sum::<usize>(), 3);
+        drop(second);
+        roster.forget_idle();
+        assert_eq!(roster.groups().len(), 1, "what is still to be told is kept");
+        roster.groups().iter().for_each(|group| drop(group.take_changes()));
+        roster.forget_idle();
+        assert!(roster.groups().is_empty());
+    }
+
+    #[test]
+    fn only_the_feeds_that_are_named_are_known() {
+        assert!(roster("").attend(&audience(&["a"]), 1, None).is_none());
+        assert!(roster("other").attend(&audience(&["a"]), 1, None).is_none());
+        assert!(roster("other, feed").attend(&audience(&["a"]), 1, None).is_some());
+    }
+
+    #[test]
+    fn changes_are_bounded_and_a_client_costs_little() {
+        let (roster, audience) = (roster("*"), audience(&["a", "b"]));
+        let many = (MOST_CHANGES * PARTS * 2) as u64;
+        let there: Vec<_> = (0..many).map(|ticket| roster.attend(&audience, ticket, Some("u".into()))).collect();
+        assert_eq!(roster.count(&Channel::new("a").unwrap()), there.len());
+        let group = &roster.groups()[0];
+        let (changes, overflowed) = group.take_changes();
+        assert_eq!((changes.len(), overflowed), (MOST_CHANGES * PARTS, true));
+        let slots: usize = group.parts.iter().map(|part| lock(part).clients.capacity()).sum();
+        let bytes = slots * (size_of::<(u64, Client)>() + 1) * 8 / 7 + there.len() * size_of::<Option<Attendance>>();
+        assert!(bytes / there.len() <= 100, "{} bytes a client", bytes / there.len());
+        drop(there);
+        assert_eq!(group.len(), 0);
+        assert!(group.parts.iter().all(|part| lock(part).clients.capacity() <= 64), "memory is given back");
+    }
+}

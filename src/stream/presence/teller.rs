@@ -86,7 +86,7 @@ impl Teller {
                 if overflowed {
                     told.doubt = Some("too many changes");
                 }
-                if told.doubt.is_some() || refresh || !changes.is_empty() {
+                if !changes.is_empty() {
                     let work = work.entry(channel.clone()).or_default();
                     for change in &changes {
                         match change {
@@ -95,6 +95,12 @@ impl Teller {
                         }
                     }
                 }
+            }
+        }
+        // Those that nobody here is on any more, too: the broker may still know somebody.
+        for (channel, told) in &self.told {
+            if refresh || told.doubt.is_some() {
+                work.entry(channel.clone()).or_default();
             }
         }
         if refresh {
@@ -202,5 +208,159 @@ impl Teller {
             }
         }))
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use proptest::prelude::*;
+
+    use super::super::roster::Attendance;
+    use super::super::{Difference, PresenceOptions, Present};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::stream::{Audience, AudienceSpec};
+    use crate::wire::Dialect;
+
+    /// A broker that fails as brokers do: before it has done what it was asked, or after.
+    #[derive(Default)]
+    struct Moody(Mutex<Kept>);
+
+    #[derive(Default)]
+    struct Kept {
+        clients: BTreeSet<String>,
+        last: u64,
+        fails_before: bool,
+        fails_after: bool,
+        /// Joins and leaves as watchers were told them.
+        events: Vec<(bool, String)>,
+    }
+
+    fn away(is: bool) -> Result<(), BrokerError> {
+        if is { Err(BrokerError::Unavailable("away".into())) } else { Ok(()) }
+    }
+
+    #[async_trait]
+    impl PresenceStore for Moody {
+        async fn tell(&self, _: &Channel, note: Note<'_>) -> Result<bool, BrokerError> {
+            let mut kept = self.0.lock().unwrap();
+            away(kept.fails_before)?;
+            let whole = kept.last == note.previous;
+            kept.last = if note.stays { note.number } else { 0 };
+            for entry in note.joined {
+                if kept.clients.insert(entry.client.clone()) {
+                    kept.events.push((true, entry.client.clone()));
+                }
+            }
+            for entry in note.left {
+                if kept.clients.remove(&entry.client) {
+                    kept.events.push((false, entry.client.clone()));
+                }
+            }
+            if !note.stays {
+                for client in std::mem::take(&mut kept.clients) {
+                    kept.events.push((false, client));
+                }
+            }
+            away(kept.fails_after).map(|()| whole)
+        }
+
+        async fn difference(&self, _: &Channel, own: Vec<Entry>) -> Result<Difference, BrokerError> {
+            let kept = self.0.lock().unwrap();
+            away(kept.fails_before)?;
+            let mut gone = kept.clients.clone();
+            let missing = own.into_iter().filter(|entry| !gone.remove(&entry.client)).collect();
+            let entry = |client| Entry { client, user: None, node: "node".into(), connected_at: String::new() };
+            Ok(Difference { missing, gone: gone.into_iter().map(entry).collect() })
+        }
+
+        async fn list(&self, _: &Channel) -> Result<Present, BrokerError> {
+            Err(BrokerError::Unavailable("not asked here".into()))
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Join,
+        Leave(usize),
+        Round(bool),
+        FailBefore(bool),
+        FailAfter(bool),
+        /// The broker goes back to an earlier state, or to none.
+        Lose(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => Just(Act::Join),
+            3 => (0usize..8).prop_map(Act::Leave),
+            4 => any::<bool>().prop_map(Act::Round),
+            1 => any::<bool>().prop_map(Act::FailBefore),
+            1 => any::<bool>().prop_map(Act::FailAfter),
+            1 => (0usize..3).prop_map(Act::Lose),
+        ]
+    }
+
+    proptest! {
+        /// Whatever fails and whatever is lost: once the broker works, it knows exactly who is here, and what was told
+        /// of each client is join and leave by turns.
+        #[test]
+        fn the_broker_comes_to_know_who_is_here(acts in proptest::collection::vec(act(), 0..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let roster = Arc::new(Roster::new("node".into(), PresenceOptions::default(), Clock::default()));
+            let store = Arc::new(Moody::default());
+            let metrics = PresenceMetrics::default();
+            let mut teller =
+                Teller { roster: roster.clone(), store: store.clone(), metrics, told: HashMap::new(), failing: false };
+            let channels = vec![Channel::new("c").unwrap()];
+            let (filter, pace) = Default::default();
+            let spec = AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace };
+            let audience = Audience::new(spec, Vec::new());
+            let (mut here, mut next, mut lost) = (Vec::<Option<Attendance>>::new(), 0, false);
+            for act in acts {
+                match act {
+                    Act::Join => {
+                        next += 1;
+                        here.push(roster.attend(&audience, next, None));
+                    }
+                    Act::Leave(index) if !here.is_empty() => drop(here.swap_remove(index % here.len())),
+                    Act::Leave(_) => {}
+                    Act::Round(refresh) => runtime.block_on(teller.round(refresh)),
+                    Act::FailBefore(fails) => store.0.lock().unwrap().fails_before = fails,
+                    Act::FailAfter(fails) => store.0.lock().unwrap().fails_after = fails,
+                    Act::Lose(kept) => {
+                        let mut all = store.0.lock().unwrap();
+                        if all.last > 0 {
+                            lost = true;
+                            all.clients = all.clients.iter().take(kept).cloned().collect();
+                            all.last -= 1;
+                        }
+                    }
+                }
+            }
+            {
+                let mut kept = store.0.lock().unwrap();
+                (kept.fails_before, kept.fails_after) = (false, false);
+            }
+            runtime.block_on(teller.round(true));
+            let own: BTreeSet<String> =
+                roster.entries(&Channel::new("c").unwrap()).into_iter().map(|entry| entry.client).collect();
+            prop_assert_eq!(own.len(), here.len());
+            prop_assert_eq!(&store.0.lock().unwrap().clients, &own);
+            if !lost {
+                let mut known = BTreeSet::new();
+                for (joined, client) in &store.0.lock().unwrap().events {
+                    let changed = if *joined { known.insert(client) } else { known.remove(client) };
+                    prop_assert!(changed, "{} was told twice", client);
+                }
+            }
+            drop(here);
+            runtime.block_on(teller.farewell());
+            prop_assert!(store.0.lock().unwrap().clients.is_empty());
+        }
     }
 }
