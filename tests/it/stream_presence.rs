@@ -258,12 +258,20 @@ async fn a_redis_that_was_frozen_or_lost_its_data_knows_all_again() {
     let nodes = [Fanfare::start(settings(&redis)).await, Fanfare::start(settings(&redis)).await];
     let mut clients =
         [join_all((0..4).map(|_| nodes[0].ws("/ws"))).await, join_all((0..4).map(|_| nodes[1].ws("/ws"))).await];
-    eventually_present(&nodes[0], NOTICES, 8).await;
+    let mut watcher = Watcher::open(&nodes[0], "/ws?presence=true", NOTICES).await;
+    watcher.until_count(9).await;
     // Frozen for longer than the leases; meanwhile one leaves.
     redis.stop_signal();
     drop(clients[0].pop());
     tokio::time::sleep(LEASE + LEASE / 2).await;
     redis.continue_signal();
+    watcher.until_count(8).await;
+    let fence = nodes[1].ws("/ws").await;
+    watcher.until_count(9).await;
+    assert_eq!(watcher.left.len(), 1, "nobody else was taken for dead: {:?}", watcher.left);
+    drop(fence);
+    watcher.until_count(8).await;
+    drop(watcher);
     eventually_present(&nodes[1], NOTICES, 7).await;
     redis.restart().await;
     drop(clients[1].pop());
@@ -343,4 +351,21 @@ async fn users_are_who_their_credentials_say() {
     assert_eq!(self::present(&server, "inventory:updates").await["num_clients"], 0);
     let wrong = http().get(format!("{}/api/v1/presence?channel=presence:x", server.url())).timeout(PATIENCE);
     assert_eq!(wrong.send().await.unwrap().status(), 422);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dead_are_found_where_nobody_else_watches() {
+    let redis = Redis::start().await;
+    let (mut doomed, node) = (Fanfare::start(settings(&redis)).await, Fanfare::start(settings(&redis)).await);
+    let _clients = join_all((0..3).map(|_| doomed.ws("/ws"))).await;
+    eventually_present(&node, NOTICES, 3).await;
+    doomed.kill9();
+    let killed_at = Instant::now();
+    eventually_present(&node, NOTICES, 0).await;
+    let took = killed_at.elapsed();
+    assert!(took < LEASE + Duration::from_millis(1_500), "{took:?}");
+    doomed.restart().await;
+    let mut watcher = Watcher::open(&doomed, "/ws?presence=true", NOTICES).await;
+    watcher.until_count(1).await;
+    assert_eq!(present(&node, NOTICES).await["num_clients"], 1);
 }

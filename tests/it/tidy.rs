@@ -54,7 +54,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // `feeds/failure.rs` is how a rule's refusal becomes an answer.
     ("axum", &["http/", "session/", "/routes.rs", "feeds/failure.rs", "admin/", "app.rs", "routes.rs"]),
     ("sqlx", &["db/"]),
-    ("fred", &["stream/broker/redis.rs", "queue/redis.rs"]),
+    ("fred", &["stream/broker/redis/", "queue/redis.rs"]),
     ("mio", &["stream/hub/"]),
     ("lettre", &["alerts/"]),
 ];

@@ -73,7 +73,7 @@ impl PresenceStore for Local {
         Ok(Difference::default())
     }
 
-    async fn list(&self, channel: &Channel) -> Result<Present, BrokerError> {
+    async fn list(&self, channel: &Channel, _at: String) -> Result<Present, BrokerError> {
         let events = channel.presence().unwrap_or_else(|| channel.clone());
         // Before the look: what changes in between is published after it, and said twice it changes nothing.
         let position = self.broker.position(&events).await?;

@@ -97,7 +97,8 @@ pub(super) trait PresenceStore: Send + Sync {
     async fn tell(&self, channel: &Channel, note: Note<'_>) -> Result<bool, BrokerError>;
     /// What this node's clients on the channel are to become, given those whom it has.
     async fn difference(&self, channel: &Channel, own: Vec<Entry>) -> Result<Difference, BrokerError>;
-    async fn list(&self, channel: &Channel) -> Result<Present, BrokerError>;
+    /// Who is there; what that ends is told with the time `at`.
+    async fn list(&self, channel: &Channel, at: String) -> Result<Present, BrokerError>;
 }
 
 /// What the broker does not know yet, and whom it knows although they have gone.
@@ -174,7 +175,7 @@ impl Presence {
 
     /// Who watches `channel` now, on all nodes.
     pub async fn list(&self, channel: &Channel) -> Result<Present, BrokerError> {
-        self.0.store.list(channel).await
+        self.0.store.list(channel, self.0.roster.now()).await
     }
 
     /// The same, at most half a second old.
@@ -185,7 +186,7 @@ impl Presence {
         {
             return Ok(present.clone());
         }
-        let present = Arc::new(self.0.store.list(channel).await?);
+        let present = Arc::new(self.list(channel).await?);
         recent.retain(|_, (at, _)| at.elapsed() < RECENT);
         recent.insert(channel.clone(), (Instant::now(), present.clone()));
         Ok(present)

@@ -278,7 +278,7 @@ mod tests {
             Ok(Difference { missing, gone: gone.into_iter().map(entry).collect() })
         }
 
-        async fn list(&self, _: &Channel) -> Result<Present, BrokerError> {
+        async fn list(&self, _: &Channel, _: String) -> Result<Present, BrokerError> {
             Err(BrokerError::Unavailable("not asked here".into()))
         }
     }

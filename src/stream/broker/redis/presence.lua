@@ -4,17 +4,28 @@
 -- KEYS[5] the number of each node's last note
 -- ARGV[1] the watched channel as JSON   [2] the presence channel   [3] its nodes' channel   [4] a fresh epoch
 -- ARGV[5] most messages kept   [6] most bytes   [7] longest age, ms   [8] how long an idle numbering is kept, ms
--- ARGV[9] PUBLISH, or SPUBLISH on a cluster   [10] the node   [11] its lease, ms; 0: it goes
+-- ARGV[9] PUBLISH, or SPUBLISH on a cluster   [10] the node   [11] its lease, ms
 -- ARGV[12] the number of its last note   [13] of this one   [14] most events; -1: none is published   [15] the time
--- ARGV[16] how many have come; then the client and the entry of each, then the clients that have left
+-- ARGV[16] `stays`, `goes`, or `looks`, which only ends leases   [17] how many have come; then the client and the entry
+-- of each, then the clients that have left
 -- Answers 1 when the last note is known here, else 0.
 local nodes, numbers, node, lease = KEYS[4], KEYS[5], ARGV[10], tonumber(ARGV[11])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most = tonumber(ARGV[14])
+local mode = ARGV[16]
 local had = redis.call('HGET', numbers, node) or '0'
-redis.call('HSET', numbers, node, ARGV[13])
-redis.call('ZADD', nodes, now + lease, node)
+local held = tonumber(redis.call('ZSCORE', nodes, node) or 'inf')
+if held <= now then
+    -- This node is alive and yet its lease has run out: it was the broker that was silent, and the others get one more.
+    for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', now)) do
+        redis.call('ZADD', nodes, now + lease, other)
+    end
+end
+if mode ~= 'looks' then
+    redis.call('HSET', numbers, node, ARGV[13])
+    redis.call('ZADD', nodes, mode == 'goes' and now or now + lease, node)
+end
 
 local events, joined, left = {}, 0, 0
 local function event(action, entry, reason)
@@ -35,8 +46,8 @@ local function count(entry, by)
     end
 end
 
-local first_left = 17 + 2 * tonumber(ARGV[16])
-for index = 17, first_left - 1, 2 do
+local first_left = 18 + 2 * tonumber(ARGV[17])
+for index = 18, first_left - 1, 2 do
     if redis.call('HSETNX', own, ARGV[index], ARGV[index + 1]) == 1 then
         count(ARGV[index + 1], 1)
         event('join', ARGV[index + 1], '')

@@ -1,7 +1,8 @@
--- Reads who watches a channel on the nodes whose lease holds, and where its presence channel stands, at one moment.
+-- Reads who watches a channel, and where its presence channel stands, at one moment. Clients of nodes whose lease has run
+-- out are there until that is told: a list is what has been told, no more and no less.
 -- KEYS[1] the presence channel's numbering   [2] nodes by the end of their lease
 -- ARGV[1] a fresh epoch   [2] how long an idle numbering is kept, ms   [3] the most clients that are listed
--- Answers the offset, the epoch, how many clients and users there are, and the clients' entries.
+-- Answers the offset, the epoch, how many clients and users there are, how many leases have run out, and the entries.
 redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
@@ -10,8 +11,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most, clients, users = tonumber(ARGV[3]), 0, 0
 local entries, known = {}, {}
-local alive = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf')
-for _, node in ipairs(alive) do
+local nodes = redis.call('ZRANGE', KEYS[2], 0, -1)
+for _, node in ipairs(nodes) do
     local key = KEYS[2] .. ':' .. node
     local size = redis.call('HLEN', key)
     clients = clients + size
@@ -32,7 +33,7 @@ for _, node in ipairs(alive) do
             end
         until cursor == '0' or #entries >= most
     end
-    if #alive == 1 then
+    if #nodes == 1 then
         users = redis.call('HLEN', key .. ':users')
     else
         for _, user in ipairs(redis.call('HKEYS', key .. ':users')) do
@@ -43,4 +44,5 @@ for _, node in ipairs(alive) do
         end
     end
 end
-return { tonumber(offset), epoch, clients, users, entries }
+local expired = redis.call('ZCOUNT', KEYS[2], '-inf', now)
+return { tonumber(offset), epoch, clients, users, expired, entries }
