@@ -18,6 +18,9 @@ pub(super) struct Fold {
     pub channel: Option<u64>,
     pub count: u64,
     first_offset: u64,
+    /// When its last message came, among those of its folds.
+    turn: u64,
+    keyed: bool,
     /// Each number's least and greatest, as they were written.
     extremes: Vec<Extreme>,
 }
@@ -37,6 +40,8 @@ impl Fold {
             channel,
             count: 1,
             first_offset: publication.offset(),
+            turn: 0,
+            keyed: rule.is_some(),
             extremes: numbers.into_iter().map(extreme).collect(),
         }
     }
@@ -53,6 +58,11 @@ impl Fold {
         }
         self.last = publication.clone();
         self.count += 1;
+    }
+
+    /// Whether it may stand for more than one, even if it does not now.
+    pub fn folds(&self) -> bool {
+        self.keyed
     }
 
     pub fn first_offset(&self) -> u64 {
@@ -104,27 +114,32 @@ pub(super) struct Folds {
     folds: Vec<Fold>,
     by_key: HashMap<String, usize>,
     size_bytes: usize,
+    /// Messages so far.
+    turn: u64,
 }
 
 impl Folds {
     /// Takes a message in. What no rule speaks of stays by itself. Answers whether it replaced another one.
     pub fn add(&mut self, channel: Option<u64>, publication: &Arc<Publication>, rules: &'static [FoldRule]) -> bool {
         let rule = rules.iter().find(|rule| rule.channel == publication.channel.as_str());
-        let key = rule.and_then(|rule| key(publication, rule));
+        let key = rule.and_then(|rule| key(publication, rule)).filter(|_| publication.kind == Kind::Data);
+        let rule = rule.filter(|_| key.is_some());
         let index = self.folds.len();
+        self.turn += 1;
         if let (Some(key), Some(rule)) = (key, rule) {
             match self.by_key.entry(key) {
                 std::collections::hash_map::Entry::Occupied(found) => {
                     let fold = &mut self.folds[*found.get()];
                     self.size_bytes -= fold.size_bytes();
                     fold.add(publication, rule);
+                    fold.turn = self.turn;
                     self.size_bytes += fold.size_bytes();
                     return true;
                 }
                 std::collections::hash_map::Entry::Vacant(vacant) => _ = vacant.insert(index),
             }
         }
-        let fold = Fold::new(channel, publication, rule);
+        let fold = Fold { turn: self.turn, ..Fold::new(channel, publication, rule) };
         self.size_bytes += fold.size_bytes();
         self.folds.push(fold);
         false
@@ -147,7 +162,7 @@ impl Folds {
         self.by_key.clear();
         self.size_bytes = 0;
         let mut folds = std::mem::take(&mut self.folds);
-        folds.sort_by_key(|fold| (fold.last.accepted_at, fold.last.offset()));
+        folds.sort_by_key(|fold| fold.turn);
         folds
     }
 }

@@ -17,7 +17,9 @@ use super::ledger::{Account, Tally};
 use super::line::{Coverage, Line};
 use super::outbox::Chunk;
 use super::position::resume_token;
+use super::publication::position_json;
 use super::{Audience, Channel, Mark, Node, Peer, Position, Publication, Ticket};
+use crate::wire::with_field;
 
 /// How long a client's place may take to be found: for this long what it has seen may still be on its way to this node.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -274,8 +276,14 @@ impl<'a> Backlog<'a> {
         let mut account = Account::default();
         let mut folds = Folds::default();
         for publication in missed {
-            let is_contained = publication.key.as_ref().is_some_and(|key| contained.contains(key));
-            if !is_contained {
+            if publication.key.as_ref().is_some_and(|key| contained.contains(key)) {
+                // Its change is in the rows; its number is told, so that the numbers go on without a hole.
+                if let (true, Some(position)) = (spec.filter.passes(&publication), &publication.position) {
+                    let position = position_json(&publication.channel, position);
+                    let stub = with_field(br#"{"message_type":"included"}"#, "_position", &position);
+                    self.bytes(&spec.form.dialect.encode(&stub));
+                }
+            } else {
                 account.recovered += 1;
                 if !spec.filter.passes(&publication) {
                     account.filtered += 1;
@@ -293,7 +301,7 @@ impl<'a> Backlog<'a> {
         for fold in folds.take() {
             account.pending += 1;
             account.conflated += fold.count - 1;
-            self.publication(id, &fold.frame(spec.form, true, metrics));
+            self.publication(id, &fold.frame(spec.form, fold.folds(), metrics));
         }
         self.books.push((id, account));
     }

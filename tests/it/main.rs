@@ -31,6 +31,7 @@ mod stream_clients;
 mod stream_hub;
 mod stream_kit;
 mod stream_metrics;
+mod stream_model;
 mod stream_nodes;
 mod stream_pace;
 mod stream_presence;

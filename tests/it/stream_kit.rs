@@ -27,6 +27,7 @@ pub fn channel(name: &str) -> Channel {
 pub enum Heard {
     Message(Message),
     Gap(&'static str),
+    #[expect(dead_code, reason = "read in failures")]
     Stale(Channel, bool),
     Invalid(Channel),
     Connected(bool),

@@ -191,7 +191,7 @@ async fn replay(client: &mut WebSocket, writes: u64, base: u64) -> (BTreeMap<Str
     loop {
         let message = next_json(client).await;
         match message["message_type"].as_str().unwrap() {
-            "subscribed" => {}
+            "subscribed" | "included" => {}
             "snapshot" => {
                 for row in message["rows"].as_array().unwrap() {
                     stock.insert(row["sku"].as_str().unwrap().to_owned(), row["stock_quantity"].as_u64().unwrap());

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use super::cohorts::{Cohorts, Staged};
 use crate::stream::fold::{Folds, may_fold};
 use crate::stream::ledger::Tally;
-use crate::stream::{Channel, Pace, Publication, StreamMetrics};
+use crate::stream::{Channel, Kind, Pace, Publication, StreamMetrics};
 
+/// What one cohort holds; more is sent before its time.
+const MOST_BYTES: usize = 1 << 20;
 /// Folds that are remembered, for whoever asks what became of a message.
 const REMEMBERED: usize = 4_096;
 
@@ -21,13 +23,20 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    /// Takes the message in if it may be folded; answers whether it has.
+    /// Takes the message in if it may be folded, or if it must not overtake what is folded; answers whether it has.
     pub fn hold(&mut self, channel: u64, publication: &Arc<Publication>, pace: Pace) -> bool {
-        if !may_fold(publication, pace.folds) {
+        let overtakes = || self.folds.iter().any(|fold| fold.last.channel == publication.channel);
+        if !may_fold(publication, pace.folds) && !overtakes() {
             return false;
         }
-        self.folds.add(Some(channel), publication, pace.folds);
-        self.due.get_or_insert_with(|| next_moment(Instant::now(), pace.interval_ms));
+        let data = publication.kind == Kind::Data;
+        self.folds.add(data.then_some(channel), publication, pace.folds);
+        let now = Instant::now();
+        let due = self.due.get_or_insert_with(|| next_moment(now, pace.interval_ms));
+        // The server's own word does not wait, nor does more than may be held.
+        if !data || self.folds.size_bytes() > MOST_BYTES {
+            *due = now;
+        }
         true
     }
 
@@ -125,8 +134,8 @@ impl Cohorts {
                     account.conflated += (fold.count - 1) * members;
                 }
                 metrics.conflated.inc_by((fold.count - 1) * members);
-                let frame = fold.frame(form, true, metrics);
-                if let Some(position) = &fold.last.position {
+                let frame = fold.frame(form, fold.folds(), metrics);
+                if let (Some(position), 2..) = (&fold.last.position, fold.count) {
                     let channel = fold.last.channel.clone();
                     let (epoch, count, first) = (position.epoch.clone(), fold.count, fold.first_offset());
                     self.recent.add(Sent { audience, channel, epoch, key_of: fold.last.clone(), count, first });
