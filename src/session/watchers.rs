@@ -1,7 +1,7 @@
 //! `?presence=true`: who is on the feed's channels, before everything that changes it.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::upgrade::Sessions;
@@ -15,6 +15,16 @@ pub(super) struct Watchers {
     positions: Vec<Position>,
 }
 
+#[derive(Serialize)]
+struct List<'a> {
+    message_type: &'static str,
+    action: &'static str,
+    channel: &'a str,
+    num_clients: u64,
+    num_users: u64,
+    clients: &'a [Box<RawValue>],
+}
+
 /// Of every channel of the feed.
 pub(super) async fn watchers(feed: &FeedSpec, sessions: &Sessions) -> Result<Watchers, Problem> {
     let mut watchers = Watchers::default();
@@ -24,12 +34,15 @@ pub(super) async fn watchers(feed: &FeedSpec, sessions: &Sessions) -> Result<Wat
             tracing::warn!(%error, %channel, "who is present could not be read");
             Problem::unavailable("who is present cannot be read now; try again", 2)
         })?;
-        let clients: &[Box<RawValue>] = &present.clients;
-        let list = json!({
-            "message_type": "presence", "action": "list", "channel": channel.as_str(),
-            "num_clients": present.num_clients, "num_users": present.num_users, "clients": clients,
-        });
-        watchers.lists.push(Bytes::from(list.to_string()));
+        let list = List {
+            message_type: "presence",
+            action: "list",
+            channel: channel.as_str(),
+            num_clients: present.num_clients,
+            num_users: present.num_users,
+            clients: &present.clients,
+        };
+        watchers.lists.push(serde_json::to_vec(&list).map_err(Problem::internal)?.into());
         watchers.positions.push(present.position.clone());
     }
     Ok(watchers)

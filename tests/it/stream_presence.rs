@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::stream_ws::{metric, metrics, total};
-use crate::support::{Fanfare, PATIENCE, Redis, Settings, WebSocket, eventually, http, next_json};
+use crate::support::{Cluster, Fanfare, PATIENCE, Redis, Sentinel, Settings, WebSocket, eventually, http, next_json};
 
 const NOTICES: &str = "system:notifications";
 /// Short, so that a node's death is over soon.
@@ -368,4 +368,43 @@ async fn the_dead_are_found_where_nobody_else_watches() {
     let mut watcher = Watcher::open(&doomed, "/ws?presence=true", NOTICES).await;
     watcher.until_count(1).await;
     assert_eq!(present(&node, NOTICES).await["num_clients"], 1);
+}
+
+/// Two nodes know each other's clients, before and after `upheaval`.
+async fn survives(url: String, upheaval: impl Future<Output = ()>) {
+    let settings = || {
+        Settings::new().env("REDIS_URL", &url).env("FANFARE__STREAM__PRESENCE__LEASE_S", LEASE.as_secs().to_string())
+    };
+    let nodes = [Fanfare::start(settings()).await, Fanfare::start(settings()).await];
+    let mut clients = Vec::new();
+    for node in nodes.iter().cycle().take(6) {
+        clients.push(node.ws("/ws").await);
+    }
+    eventually_present(&nodes[0], NOTICES, 6).await;
+    upheaval.await;
+    clients.truncate(3);
+    clients.push(nodes[1].ws("/ws").await);
+    let before = eventually_present(&nodes[0], NOTICES, 4).await;
+    let mut watcher = Watcher::open(&nodes[1], "/ws?presence=true", NOTICES).await;
+    watcher.until_count(5).await;
+    assert!(names(&before).is_subset(&watcher.clients));
+    drop(clients);
+    watcher.until_count(1).await;
+    eventually_present(&nodes[0], NOTICES, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_by_sentinel_changes_nothing() {
+    let mut redis = Sentinel::start().await;
+    survives(redis.url(), redis.fail_over()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_of_a_cluster_that_moves_changes_nothing() {
+    let cluster = Cluster::start().await;
+    survives(cluster.url(), async {
+        let (from, to) = cluster.move_slot_of("fanfare:{presence:system:notifications}:meta").await;
+        assert_ne!(from, to);
+    })
+    .await;
 }

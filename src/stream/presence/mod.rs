@@ -191,11 +191,6 @@ impl Presence {
         recent.insert(channel.clone(), (Instant::now(), present.clone()));
         Ok(present)
     }
-
-    /// Clients of this node's own on `channel`.
-    pub fn own(&self, channel: &Channel) -> usize {
-        self.0.roster.count(channel)
-    }
 }
 
 /// Times as every message has them.

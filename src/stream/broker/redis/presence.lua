@@ -1,7 +1,7 @@
 -- Writes down who has come to a channel and who has left it, prolongs the node's lease, ends the leases that have run
 -- out, and publishes all of it in the same step. `publish` is the script of that name.
 -- KEYS[1..3] the presence channel's numbering, history, publishers' keys   [4] nodes by the end of their lease
--- KEYS[5] the number of each node's last note
+-- KEYS[5] the number of each node's last note   [6] this node's clients   [7] how many each of its users has
 -- ARGV[1] the watched channel as JSON   [2] the presence channel   [3] its nodes' channel   [4] a fresh epoch
 -- ARGV[5] most messages kept   [6] most bytes   [7] longest age, ms   [8] how long an idle numbering is kept, ms
 -- ARGV[9] PUBLISH, or SPUBLISH on a cluster   [10] the node   [11] its lease, ms
@@ -36,9 +36,7 @@ local function event(action, entry, reason)
     end
 end
 
--- How many clients of this node each user has.
-local own = nodes .. ':' .. node
-local users = own .. ':users'
+local own, users = KEYS[6], KEYS[7]
 local function count(entry, by)
     local user = cjson.decode(entry).user
     if type(user) == 'string' and redis.call('HINCRBY', users, user, by) <= 0 then
@@ -66,10 +64,16 @@ end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', now)) do
     local key = nodes .. ':' .. gone
     local reason = gone == node and '' or ',"reason":"lease expired"'
-    for _, entry in ipairs(redis.call('HVALS', key)) do
-        event('leave', entry, reason)
+    local size = redis.call('HLEN', key)
+    if joined + left + size > most then
+        -- They are told as a number: a hundred thousand are not to be read for that, nor freed while everybody waits.
+        left = left + size
+    else
+        for _, entry in ipairs(redis.call('HVALS', key)) do
+            event('leave', entry, reason)
+        end
     end
-    redis.call('DEL', key, key .. ':users')
+    redis.call('UNLINK', key, key .. ':users')
     redis.call('ZREM', nodes, gone)
     redis.call('HDEL', numbers, gone)
 end

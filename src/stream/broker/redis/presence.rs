@@ -69,7 +69,10 @@ impl Store {
         }
         args.extend(note.left.iter().map(|entry| Value::from(entry.client.as_str())));
         let mut all = keys(&events);
-        all.extend(presence_keys(&events));
+        let [nodes, numbers] = presence_keys(&events);
+        let own = format!("{nodes}:{}", self.node);
+        let users = format!("{own}:users");
+        all.extend([nodes, numbers, own, users]);
         let told = self.tell.evalsha_with_reload(&self.link.publisher, all, args);
         let known: i64 = within(self.link.command_timeout, told).await?;
         Ok(known == 1)
