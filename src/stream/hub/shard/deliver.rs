@@ -31,14 +31,14 @@ impl Shard {
                     let messages = tally(&share.staged[*from..]);
                     let had = conn.waiting_bytes();
                     let staged = &share.staged[*from..];
-                    let sent = conn.send(&Parcel { bytes, tally: &messages, staged, pace, form }, budget, &before);
+                    let sent = conn.send(&Parcel { bytes, tally: &messages, staged, pace, form }, budget, before);
                     self.metrics.pending(had, conn.waiting_bytes());
                     others.push((*key, sent, messages));
                 }
                 continue;
             }
             let had = conn.waiting_bytes();
-            match conn.send(&common, budget, &before) {
+            match conn.send(&common, budget, before) {
                 Sent::Whole => whole += 1,
                 sent => {
                     let has = conn.waiting_bytes();
