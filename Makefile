@@ -73,6 +73,14 @@ bench: build $(VENV)/.stamp ## the smoke load test against the release binary, w
 microbench: ## what the stream's parts cost, by criterion
 	cargo bench --locked --bench stream
 
+.PHONY: model
+model: test-setup ## random runs of the whole against a model (SEEDS=1000; SEEDS=:17 plays one again)
+	FANFARE_MODEL_SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- stream_model --nocapture
+
+.PHONY: soak
+soak: build $(VENV)/.stamp ## hours of load on one server: memory, descriptors and latency must not grow (MINUTES=60)
+	scripts/soak $(or $(MINUTES),60)
+
 .PHONY: lock
 lock: ## renew tests/clients/requirements.txt from requirements.in
 	python3 -m venv target/lock-venv

@@ -66,7 +66,7 @@ struct Script {
 impl Script {
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let redis = seed % 5 == 0;
+        let redis = seed.is_multiple_of(5);
         let modes = (0..CLIENTS).map(|_| Mode::random(&mut random)).collect();
         let mut ops = Vec::new();
         for _ in 0..random.usize(40..160) {

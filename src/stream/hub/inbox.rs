@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering, fence};
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use mio::{Poll, Token, Waker};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::wake::Sleep;
 use super::{Beginning, Peer, Place, Slots};
 use crate::stream::{Account, AudienceSpec, Channel, Mark, Position, Publication};
 use crate::wire::Close;
@@ -68,7 +69,7 @@ pub(super) struct Sender {
 
 struct Wake {
     waker: Waker,
-    asleep: AtomicBool,
+    sleep: Sleep,
 }
 
 impl Sender {
@@ -80,9 +81,7 @@ impl Sender {
             // Only after the shard was drained: there is nobody left to tell.
             Err(TrySendError::Closed(_)) => return false,
         };
-        // Pairs with the fence in `Inbox::may_sleep`: either we see it asleep, or it sees our command.
-        fence(Ordering::SeqCst);
-        if self.wake.asleep.swap(false, Ordering::SeqCst)
+        if self.wake.sleep.must_wake()
             && let Err(error) = self.wake.waker.wake()
         {
             tracing::error!(%error, "a shard could not be woken");
@@ -108,7 +107,7 @@ pub(super) struct Inbox {
 impl Inbox {
     pub fn new(capacity: usize, poll: &Poll) -> std::io::Result<(Sender, Self)> {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
-        let wake = Arc::new(Wake { waker: Waker::new(poll.registry(), WAKE)?, asleep: AtomicBool::new(false) });
+        let wake = Arc::new(Wake { waker: Waker::new(poll.registry(), WAKE)?, sleep: Sleep::new() });
         let sender = Sender { queue: sender, wake: wake.clone(), connections: AtomicIsize::new(0) };
         Ok((sender, Self { queue: receiver, wake }))
     }
@@ -119,16 +118,10 @@ impl Inbox {
 
     /// Says that the shard is about to sleep. `false`: something has arrived, do not.
     pub fn may_sleep(&self) -> bool {
-        self.wake.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if self.queue.is_empty() {
-            return true;
-        }
-        self.awake();
-        false
+        self.wake.sleep.may_sleep(|| self.queue.is_empty())
     }
 
     pub fn awake(&self) {
-        self.wake.asleep.store(false, Ordering::SeqCst);
+        self.wake.sleep.awake();
     }
 }

@@ -1,6 +1,8 @@
 //! The hub: routes each publication to the shards that have somebody for it. A shard is one thread that owns its
 //! sockets; nothing is locked and no thread is woken per delivery.
 
+#[cfg(test)]
+mod checks; // every order in which threads can come
 mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
 mod drain; // when each client is to come back
@@ -11,6 +13,12 @@ mod place; // a connection's claim on its shard
 mod probe; // one shard driven by hand, for benches
 mod shard; // the thread: reads, turns, pings, closes
 mod sink; // what the broker delivers, to the shards
+mod wake; // whether a shard sleeps
+
+/// What `wake.rs` uses; the model check has others.
+mod sync {
+    pub use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

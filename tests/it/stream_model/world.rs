@@ -94,7 +94,7 @@ impl World {
             }
             None => {
                 // Its category never changes, so that no item leaves a filter.
-                let category = if item % 2 == 0 { "even" } else { "odd" };
+                let category = if item.is_multiple_of(2) { "even" } else { "odd" };
                 let body = json!({ "sku": format!("SKU-{item}"), "name": "x", "category": category,
                     "stock_quantity": 50 + delta, "min_stock_level": 1 });
                 let answer = self.http.post(self.url("/api/v1/inventory")).json(&body).send().await.expect("an answer");
