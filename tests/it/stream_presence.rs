@@ -49,7 +49,10 @@ struct Watcher {
 
 impl Watcher {
     async fn open(server: &Fanfare, path: &str, channel: &'static str) -> Self {
-        let socket = server.ws(path).await;
+        // Right after an upheaval behind it, a node may refuse for a moment.
+        let url = server.ws_url(path);
+        let connect = || async { Some(tokio_tungstenite::connect_async(&url).await.ok()?.0) };
+        let socket = eventually("the watcher is connected", connect).await;
         let mut watcher = Self { socket, channel, clients: BTreeSet::new(), left: HashMap::new() };
         let list = watcher.event().await;
         assert_eq!(list["action"], "list", "first who is there: {list}");
@@ -383,7 +386,7 @@ async fn survives(url: String, upheaval: impl Future<Output = ()>) {
     eventually_present(&nodes[0], NOTICES, 6).await;
     upheaval.await;
     clients.truncate(3);
-    clients.push(nodes[1].ws("/ws").await);
+    clients.push(Watcher::open(&nodes[1], "/ws?presence=true", NOTICES).await.socket);
     let before = eventually_present(&nodes[0], NOTICES, 4).await;
     let mut watcher = Watcher::open(&nodes[1], "/ws?presence=true", NOTICES).await;
     watcher.until_count(5).await;
