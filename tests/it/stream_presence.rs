@@ -386,6 +386,7 @@ async fn survives(url: String, upheaval: impl Future<Output = ()>) {
     eventually_present(&nodes[0], NOTICES, 6).await;
     upheaval.await;
     clients.truncate(3);
+    eventually_present(&nodes[0], NOTICES, 3).await;
     clients.push(Watcher::open(&nodes[1], "/ws?presence=true", NOTICES).await.socket);
     let before = eventually_present(&nodes[0], NOTICES, 4).await;
     let mut watcher = Watcher::open(&nodes[1], "/ws?presence=true", NOTICES).await;
