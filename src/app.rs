@@ -27,7 +27,8 @@ use crate::routes::{self, Parts};
 use crate::series::{self, DeadLetters, Embedded, Influx, Series, SeriesMetrics, Writer};
 use crate::session::{Sessions, Snapshots};
 use crate::stream::{
-    Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, Redis, SharedSink, SnapshotSource, StreamMetrics, Tags,
+    Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource,
+    StreamMetrics, Tags,
 };
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
@@ -62,6 +63,7 @@ impl App {
         let db = open_database(&settings, metrics).await?;
         let broker = broker(&settings, hub.clone()).await?;
         let node = Node::start(hub, broker, &tasks);
+        node.start_presence(clock.clone(), PresenceMetrics::register(metrics), &tasks);
         let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
         let outbox = Outbox::new(queue.clone());
         let past = Past::open(&settings, &db, &clock, metrics).await?;

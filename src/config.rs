@@ -245,6 +245,8 @@ impl Settings {
             stream.pong_timeout_s,
             stream.ping_interval_s
         );
+        let lease_s = stream.presence.lease_s;
+        ensure!((2..=3600).contains(&lease_s), "stream.presence.lease_s ({lease_s}) must be from 2 to 3600");
         ensure!(stream.shards <= 1024, "stream.shards ({}) is more than 1024", stream.shards);
         ensure!(stream.inbox_messages > 0, "stream.inbox_messages must be at least 1");
         ensure!(

@@ -187,6 +187,7 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))
         .route("/api/v1/ledger", get(admin::fate::ledger))
+        .route("/api/v1/presence", get(admin::presence::presence))
         .route("/api/v1/explain", get(admin::fate::explain))
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::operators))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));

@@ -4,6 +4,7 @@ pub mod dead_letters;
 pub mod fate; // the ledger, and what became of one message
 mod health;
 mod metrics;
+pub mod presence; // who watches a channel
 mod process;
 pub mod routes;
 

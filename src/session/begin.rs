@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::handshake::Wishes;
 use super::upgrade::Sessions;
+use super::watchers::{Watchers, watchers};
 use crate::http::Problem;
 use crate::stream::{
     Audience, Channel, FeedSpec, Filter, Joining, Kind, Missed, OnGap, Peer, Position, Publication, Snapshot, Ticket,
@@ -24,14 +25,23 @@ pub(super) async fn begin(
     sessions: &Sessions,
     audience: Arc<Audience>,
     wishes: &Wishes,
+    user: &Arc<str>,
     mut peer: Box<dyn Peer>,
 ) -> Result<Ticket, Problem> {
     let node = sessions.node();
+    // Read when the subscription holds already: what changes from here on follows from the history.
+    let watchers = if wishes.presence { watchers(feed, sessions).await? } else { Watchers::default() };
     let has_rows = sessions.snapshot_of(feed).is_some();
     let mut missed = None;
     if !wishes.snapshot {
         let on_gap = if has_rows && wishes.positioned { OnGap::Refuse } else { OnGap::Announce };
-        let joining = Joining { since: wishes.since.clone().unwrap_or_default(), on_gap, ..Joining::default() };
+        let joining = Joining {
+            since: watchers.seen(wishes.since.as_deref().unwrap_or_default()),
+            on_gap,
+            snapshot: watchers.lists.clone(),
+            user: Some(user.clone()),
+            ..Joining::default()
+        };
         match node.connect(audience.clone(), peer, joining).await {
             Ok(ticket) => return Ok(ticket),
             Err(refused) => (peer, missed) = (refused.peer, Some(refused.reason)),
@@ -44,7 +54,10 @@ pub(super) async fn begin(
             Problem::unavailable("the feed's rows cannot be read now; try again", 2)
         })?;
         let on_gap = if attempt == ATTEMPTS { OnGap::Announce } else { OnGap::Refuse };
-        let joining = joining(snapshot, &wishes.filter, missed, on_gap)?;
+        let mut joining = joining(snapshot, &wishes.filter, missed, on_gap)?;
+        joining.since = watchers.seen(&joining.since);
+        joining.snapshot.splice(..0, watchers.lists.iter().cloned());
+        joining.user = Some(user.clone());
         match node.connect(audience.clone(), peer, joining).await {
             Ok(ticket) => return Ok(ticket),
             Err(Missed { peer: back, .. }) => peer = back,
@@ -91,6 +104,7 @@ fn joining(
         on_gap,
         missed,
         snapshot: parts.collect::<Result<_, _>>().map_err(Problem::internal)?,
+        user: None,
         contained: snapshot.contained,
     })
 }

@@ -15,6 +15,8 @@ pub(super) struct Wishes {
     /// `?since=`: what the client has seen. `None`: it does not resume.
     pub since: Option<Vec<Position>>,
     pub snapshot: bool,
+    /// `?presence=true`: who comes and leaves, too.
+    pub presence: bool,
     /// `?positions=true`, and whatever has no use without them.
     pub positioned: bool,
     /// `?max_hz=`: 0 when every message is wanted.
@@ -22,7 +24,7 @@ pub(super) struct Wishes {
 }
 
 /// What every feed knows beside its filters.
-const COMMON: [&str; 6] = ["format", "max_hz", "positions", "since", "snapshot", "token"];
+const COMMON: [&str; 7] = ["format", "max_hz", "positions", "presence", "since", "snapshot", "token"];
 /// The most positions that a client may name: each of a feed's channels has two numberings.
 const MOST_POSITIONS: usize = 64;
 
@@ -46,6 +48,7 @@ impl Wishes {
                     }
                 }
                 ("snapshot", _) => wishes.snapshot = truth("snapshot", &value)?,
+                ("presence", _) => wishes.presence = truth("presence", &value)?,
                 ("positions", _) => wishes.positioned = truth("positions", &value)?,
                 ("max_hz", _) => wishes.interval_ms = interval(feed, &value)?,
                 // Read by `http::guard`.
@@ -102,7 +105,10 @@ pub(super) fn audience_spec(
     wishes: &Wishes,
     when_full: WhenFull,
 ) -> AudienceSpec {
-    let channels = feed.channels.iter().filter_map(|name| Channel::new(name).ok()).collect();
+    let mut channels: Vec<Channel> = feed.channels.iter().filter_map(|name| Channel::new(name).ok()).collect();
+    if wishes.presence {
+        channels.extend(channels.iter().filter_map(Channel::presence).collect::<Vec<_>>());
+    }
     AudienceSpec {
         feed: feed.name,
         form: Form { dialect, positioned: wishes.positioned },
@@ -186,6 +192,7 @@ mod tests {
             ("since=7", "since"),
             ("since=a%20b:7", "since"),
             ("snapshot=1", "snapshot"),
+            ("presence=yes", "presence"),
             ("positions=", "positions"),
             ("max_hz=0", "max_hz"),
             ("max_hz=fast", "max_hz"),

@@ -5,6 +5,7 @@ mod handshake; // what an upgrade request asks for
 mod limits; // connections in all and per address
 mod plain; // the client that only listens
 mod upgrade; // request → place in the hub → socket on its shard
+mod watchers; // who is on the feed's channels
 
 pub use limits::LimitOptions;
 pub use upgrade::{Sessions, Snapshots, upgrade};

@@ -152,6 +152,10 @@ async fn admit(
         let problem = Problem::bad_request("this feed has no rows, and so no snapshot");
         return Err(sessions.reject("parameter", problem.with_field("snapshot", "is not offered by this feed")));
     }
+    if wishes.presence && sessions.node().presence().is_none_or(|presence| !presence.covers(feed.name)) {
+        let problem = Problem::bad_request("this feed does not tell who is present");
+        return Err(sessions.reject("parameter", problem.with_field("presence", "is not offered by this feed")));
+    }
     let when_full = sessions.0.node.hub().options().when_full.get(feed.name).copied().unwrap_or_default();
     let audience = sessions.0.node.audience(audience_spec(feed, dialect, &wishes, when_full)).await;
     let audience = audience.map_err(|error| {
@@ -160,7 +164,7 @@ async fn admit(
     })?;
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
     let peer = Box::new(Plain { dialect, _held: held });
-    let ticket = begin(feed, sessions, audience, &wishes, peer).await;
+    let ticket = begin(feed, sessions, audience, &wishes, &identity.subject, peer).await;
     let ticket = ticket.map_err(|problem| sessions.reject("snapshot", problem))?;
     Ok((ticket, offered, accept))
 }

@@ -17,6 +17,9 @@ pub enum ChannelError {
     NotPrintable,
 }
 
+/// What begins the names of channels that tell who comes and leaves.
+const PRESENCE: &str = "presence:";
+
 impl Channel {
     pub const MAX_BYTES: usize = 255;
 
@@ -27,6 +30,15 @@ impl Channel {
             name if !name.bytes().all(|b| b.is_ascii_graphic()) => Err(ChannelError::NotPrintable),
             name => Ok(Self(name.into())),
         }
+    }
+
+    /// The channel on which is told who comes to this one and leaves it; `None` for such a channel itself.
+    pub fn presence(&self) -> Option<Self> {
+        if self.is_presence() { None } else { Self::new(&format!("{PRESENCE}{self}")).ok() }
+    }
+
+    pub fn is_presence(&self) -> bool {
+        self.0.starts_with(PRESENCE)
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,6 @@
 //! What a subscriber wants of a channel: `?sku=A,B&category=C` is (sku A or B) and (category C).
 
-use super::publication::{Kind, Publication};
+use super::Publication;
 
 /// All terms must hold. No terms: everything passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ impl Filter {
     }
 
     pub fn passes(&self, publication: &Publication) -> bool {
-        publication.kind == Kind::Notice
+        publication.is_for_all()
             || self.terms.iter().all(|term| {
                 let mut found = term.fields.iter().flat_map(|field| publication.values_of(field));
                 found.any(|value| term.values.iter().any(|wanted| wanted == value))
@@ -46,7 +46,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::super::Channel;
+    use super::super::{Channel, Kind};
     use super::*;
 
     fn publication(data: String, tags: &[(&str, &str)]) -> Publication {

@@ -39,6 +39,8 @@ pub struct Joining {
     pub missed: Option<&'static str>,
     /// Messages that it is sent before everything else.
     pub snapshot: Vec<Bytes>,
+    /// Who it is; presence tells the others.
+    pub user: Option<Arc<str>>,
     /// Keys of publications that the snapshot contains already.
     pub contained: HashSet<Arc<str>>,
 }
@@ -195,7 +197,7 @@ impl Node {
             }
         }
         let (backlog, books) = backlog.end();
-        Beginning { ticket, marks: audience.share_marks(stands), from, backlog, books }
+        Beginning { ticket, marks: audience.share_marks(stands), from, backlog, books, user: joining.user.clone() }
     }
 }
 

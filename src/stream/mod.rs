@@ -16,6 +16,7 @@ mod metrics;
 mod node; // the one way into the stream
 mod outbox; // what a socket could not take at once
 mod position;
+mod presence; // who watches a channel, on all nodes
 mod publication;
 mod snapshot; // the state behind a feed
 
@@ -34,5 +35,6 @@ pub use ledger::Account;
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};
+pub use presence::{Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence};
 pub use publication::{Kind, Publication, Tags};
 pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};

@@ -1,14 +1,14 @@
 //! The node: the one way into the stream.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::audience::Watch;
-use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Outgoing, Position, Tags};
+use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Outgoing, Position, Presence, Tags};
 use crate::tasks::Tasks;
 use crate::wire::is_json;
 
@@ -22,6 +22,7 @@ struct Inner {
     audiences: Mutex<HashMap<AudienceSpec, Weak<Audience>>>,
     /// Notified when a channel has lost its last listener.
     idle: Arc<Notify>,
+    presence: OnceLock<Presence>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,13 @@ pub enum PublishError {
 impl Node {
     /// `tasks` runs the one background task: channels that fell idle are unsubscribed.
     pub fn start(hub: Hub, broker: Arc<dyn Broker>, tasks: &Tasks) -> Self {
-        let node = Self(Arc::new(Inner { hub, broker, audiences: Mutex::default(), idle: Arc::default() }));
+        let node = Self(Arc::new(Inner {
+            hub,
+            broker,
+            audiences: Mutex::default(),
+            idle: Arc::default(),
+            presence: OnceLock::new(),
+        }));
         let (this, stop) = (node.clone(), tasks.stop());
         let linger = Duration::from_millis(node.0.hub.options().linger_ms);
         tasks.spawn("unsubscribe idle channels", async move {
@@ -108,6 +115,16 @@ impl Node {
 
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.0.broker
+    }
+
+    /// Who watches what; `None` until it was started.
+    pub fn presence(&self) -> Option<&Presence> {
+        self.0.presence.get()
+    }
+
+    /// Answers false when it was started before.
+    pub(super) fn set_presence(&self, presence: Presence) -> bool {
+        self.0.presence.set(presence).is_ok()
     }
 
     fn audiences(&self) -> std::sync::MutexGuard<'_, HashMap<AudienceSpec, Weak<Audience>>> {

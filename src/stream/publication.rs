@@ -87,6 +87,11 @@ impl Publication {
         })
     }
 
+    /// Whether no filter holds it back.
+    pub fn is_for_all(&self) -> bool {
+        self.kind == Kind::Notice || self.channel.is_presence()
+    }
+
     /// Its number in the channel; 0 for notices.
     pub fn offset(&self) -> u64 {
         self.position.as_ref().map_or(0, |position| position.offset)

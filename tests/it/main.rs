@@ -61,6 +61,7 @@ mod stream_metrics;
 mod stream_model;
 mod stream_nodes;
 mod stream_pace;
+mod stream_presence;
 mod stream_recovery;
 mod stream_redis;
 mod stream_silence;

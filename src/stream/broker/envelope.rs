@@ -20,6 +20,12 @@ pub(super) fn of_nodes_channel(name: &str) -> Option<&str> {
     name.strip_prefix(PREFIX)?.strip_suffix('}')
 }
 
+/// The keys under which is kept who watches the channel whose presence channel this is: the nodes by the end of their
+/// lease, and the number of each node's last note. What belongs to one node follows the first, behind a colon.
+pub(super) fn presence_keys(channel: &Channel) -> [String; 2] {
+    ["nodes", "numbers"].map(|part| format!("{PREFIX}{channel}}}:{part}"))
+}
+
 /// The keys that hold a channel's numbering, history, and publishers' keys.
 pub(super) fn keys(channel: &Channel) -> Vec<String> {
     ["meta", "log", "keys"].iter().map(|part| format!("{PREFIX}{channel}}}:{part}")).collect()

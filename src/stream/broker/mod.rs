@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use memory::{Memory, MemoryOptions};
 pub use redis::{Redis, RedisOptions};
 
-use super::{Channel, Mark, Position, Publication, Tags};
+use super::{Channel, Mark, Position, PresenceOptions, Publication, SharedPresence, Tags};
 
 /// A broker of messages.
 ///
@@ -42,6 +42,10 @@ pub trait Broker: Send + Sync {
     async fn ping(&self) -> Result<(), BrokerError>;
     /// For how long nothing has been heard of the backbone, canary included. Zero within one process.
     fn silent_for(&self) -> Duration;
+    /// Where `node` keeps its clients for the other nodes to see; `None` where one process is all there is.
+    fn presence(&self, _node: &Arc<str>, _options: &PresenceOptions) -> Option<SharedPresence> {
+        None
+    }
     /// Ends its tasks; nothing is delivered afterwards.
     async fn stop(&self);
 }

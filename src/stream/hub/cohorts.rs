@@ -25,6 +25,8 @@ pub(in crate::stream) struct Beginning {
     /// What it is sent before anything live, and what that is on each channel's books.
     pub backlog: Vec<Chunk>,
     pub books: Vec<(u64, Account)>,
+    /// Who it is, for presence.
+    pub user: Option<Arc<str>>,
 }
 
 pub(super) struct Cohort {

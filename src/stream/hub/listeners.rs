@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::stream::{Filter, Kind, Mark, Publication};
+use crate::stream::{Filter, Mark, Publication};
 
 #[derive(Default)]
 pub(super) struct Listeners {
@@ -65,7 +65,7 @@ impl Listeners {
 
     /// Calls `on` for every cohort whose filter the publication may pass; for some more than once.
     pub fn each_that_may_want(&self, publication: &Publication, mut on: impl FnMut(u32)) {
-        if publication.kind == Kind::Notice {
+        if publication.is_for_all() {
             return self.all.iter().copied().for_each(on);
         }
         self.unfiltered.iter().copied().for_each(&mut on);
@@ -85,6 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::Kind;
     use crate::stream::{Channel, Term};
 
     proptest! {

@@ -22,7 +22,7 @@ mod sync {
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +39,7 @@ pub use self::place::Ticket;
 pub use self::probe::Probe;
 use super::audience::{ActiveChannel, Audience};
 use super::position::new_epoch;
+use super::presence::{PresenceOptions, Roster};
 use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
 use crate::wire::{Close, Form, Incoming};
 
@@ -56,6 +57,8 @@ pub struct HubOptions {
     pub when_full: BTreeMap<String, WhenFull>,
     /// How much of each channel is kept for clients that come back.
     pub history: HistoryOptions,
+    /// Who watches a channel, known to all nodes.
+    pub presence: PresenceOptions,
     /// How long a channel that nobody listens to stays subscribed, so that who comes back soon misses nothing.
     pub linger_ms: u64,
     /// The largest message a client may send.
@@ -76,6 +79,7 @@ impl Default for HubOptions {
             outbox_bytes: 1 << 20,
             when_full: BTreeMap::new(),
             history: HistoryOptions::default(),
+            presence: PresenceOptions::default(),
             linger_ms: 30_000,
             max_message_bytes: 64 << 10,
             ping_interval_s: 25,
@@ -108,6 +112,8 @@ struct Inner {
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
+    /// Who is connected, once somebody wants to know.
+    roster: OnceLock<Arc<Roster>>,
     metrics: StreamMetrics,
 }
 
@@ -144,6 +150,7 @@ impl Hub {
             forms: Default::default(),
             next_ticket: AtomicU64::new(1),
             handshake_us: AtomicU64::new(0),
+            roster: OnceLock::new(),
             metrics,
         }));
         Ok((hub, shards))
@@ -164,13 +171,24 @@ impl Hub {
 
     /// Takes a place for a connection whose handshake is about to be answered. Everything that the shards are told from
     /// now on reaches it: what comes before the socket does waits in its outbox, behind its backlog.
-    pub(super) async fn connect(&self, audience: Arc<Audience>, peer: Box<dyn Peer>, beginning: Beginning) -> Ticket {
+    pub(super) async fn connect(
+        &self,
+        audience: Arc<Audience>,
+        peer: Box<dyn Peer>,
+        mut beginning: Beginning,
+    ) -> Ticket {
         let shards = self.0.shards.iter().enumerate();
         let index = shards.min_by_key(|(_, shard)| shard.connections()).map_or(0, |(index, _)| index);
         let ticket = beginning.ticket;
-        let place = Place::take(self.0.clone(), index, audience);
+        let user = beginning.user.take();
+        let attendance = self.0.roster.get().and_then(|roster| roster.attend(&audience, ticket, user));
+        let place = Place::take(self.0.clone(), index, audience, attendance);
         self.0.shards[index].send(Command::Reserve(Box::new(Reservation { place, peer, beginning }))).await;
         Ticket::new(self.0.clone(), index, ticket)
+    }
+
+    pub(super) fn set_roster(&self, roster: Arc<Roster>) {
+        let _ = self.0.roster.set(roster);
     }
 
     /// The number of the next connection.

@@ -8,16 +8,19 @@ use super::inbox::Command;
 use super::{Hub, Inner};
 use crate::stream::Audience;
 use crate::stream::metrics::FeedLabel;
+use crate::stream::presence::Attendance;
 
 /// A connection's claim on its shard, channels and figures; giving it up undoes them all, whatever way it ends.
 pub(super) struct Place {
     hub: Arc<Inner>,
     shard: usize,
     pub audience: Arc<Audience>,
+    /// Given up with the place: that is the moment when the client has left.
+    _attendance: Option<Attendance>,
 }
 
 impl Place {
-    pub fn take(hub: Arc<Inner>, shard: usize, audience: Arc<Audience>) -> Self {
+    pub fn take(hub: Arc<Inner>, shard: usize, audience: Arc<Audience>, attendance: Option<Attendance>) -> Self {
         for watch in &audience.watches {
             watch.active.on_shard[shard].fetch_add(1, Ordering::SeqCst);
         }
@@ -26,7 +29,7 @@ impl Place {
         let feed = FeedLabel { feed: audience.spec.feed };
         hub.metrics.connections.get_or_create(&feed).inc();
         hub.metrics.opened.get_or_create(&feed).inc();
-        Self { hub, shard, audience }
+        Self { hub, shard, audience, _attendance: attendance }
     }
 }
 

@@ -66,7 +66,7 @@ impl Probe {
             socket.set_nonblocking(true)?;
             let (nowhere, ticket) = (audience.share_marks(Vec::new()), probe.hub.next_ticket());
             let (marks, from) = (nowhere.clone(), nowhere);
-            let beginning = Beginning { ticket, marks, from, backlog: Vec::new(), books: Vec::new() };
+            let beginning = Beginning { ticket, marks, from, backlog: Vec::new(), books: Vec::new(), user: None };
             let ticket = probe.runtime.block_on(probe.hub.connect(audience, Box::new(Silent), beginning));
             probe.runtime.block_on(ticket.adopt(socket, Vec::new()));
             probe.shard.step(&mut probe.events);

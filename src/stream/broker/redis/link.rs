@@ -97,6 +97,17 @@ impl Link {
         !self.clustered
     }
 
+    /// What is kept of a channel and how nodes are told: the end of what `publish.lua` is called with.
+    pub fn keeping(&self) -> [Value; 5] {
+        let age_ms = i64::try_from(self.history.age_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let (messages, bytes) = (number(self.history.messages), number(self.history.bytes));
+        [messages, bytes, Value::Integer(age_ms), self.idle_epoch(), self.verb().into()]
+    }
+
+    pub fn idle_epoch(&self) -> Value {
+        Value::Integer(self.idle_epoch_ms)
+    }
+
     pub async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         let tags = serde_json::to_string(&message.tags).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let args: Vec<Value> = vec![
@@ -106,12 +117,8 @@ impl Link {
             tags.into(),
             Value::Bytes(message.data),
             message.key.as_deref().unwrap_or("").into(),
-            number(self.history.messages),
-            number(self.history.bytes),
-            Value::Integer(i64::try_from(self.history.age_s.saturating_mul(1000)).unwrap_or(i64::MAX)),
-            Value::Integer(self.idle_epoch_ms),
-            self.verb().into(),
         ];
+        let args = args.into_iter().chain(self.keeping()).collect::<Vec<_>>();
         let script = self.scripts.publish.evalsha_with_reload(&self.publisher, keys(channel), args).await;
         let (offset, epoch, _repeated): (u64, String, i64) = script.map_err(unavailable)?;
         Ok(Position { offset, epoch: epoch.into() })
@@ -266,7 +273,7 @@ fn number(value: usize) -> Value {
     Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     time: Duration,
     command: impl Future<Output = Result<T, fred::error::Error>>,
 ) -> Result<T, BrokerError> {

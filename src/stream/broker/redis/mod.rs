@@ -6,6 +6,7 @@
 
 mod canary; // notices a backbone that has gone silent
 mod link; // commands and scripts
+mod presence; // who watches a channel, on all nodes
 mod router; // what Redis pushes, in order, to the sink
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use self::canary::Pulses;
 use self::link::Link;
 use self::router::Event;
 use super::super::history::HistoryOptions;
-use super::super::{Channel, Position};
+use super::super::{Channel, Position, PresenceOptions, SharedPresence};
 use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
 use crate::tasks::Tasks;
 
@@ -158,6 +159,10 @@ impl Broker for Redis {
 
     fn silent_for(&self) -> Duration {
         self.pulses.silent_for(self.pulses.own())
+    }
+
+    fn presence(&self, node: &Arc<str>, options: &PresenceOptions) -> Option<SharedPresence> {
+        Some(presence::store(self.link.clone(), node.clone(), options.clone()))
     }
 
     async fn stop(&self) {

@@ -49,7 +49,7 @@ pub(super) struct Draining {
 impl Shard {
     pub(super) fn reserve(&mut self, reservation: Reservation) {
         let Reservation { place, peer, beginning } = reservation;
-        let Beginning { ticket, marks, from, backlog, books } = beginning;
+        let Beginning { ticket, marks, from, backlog, books, .. } = beginning;
         let entry = self.conns.vacant_entry();
         let key = entry.key() as u32;
         let (cohort, member) = self.cohorts.join(&place.audience, key, &marks);
