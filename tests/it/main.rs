@@ -36,6 +36,7 @@ mod stream_pace;
 mod stream_recovery;
 mod stream_redis;
 mod stream_silence;
+mod stream_topologies;
 mod stream_ws;
 mod support;
 mod support_smoke;

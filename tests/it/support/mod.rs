@@ -11,6 +11,7 @@ pub mod databases;
 pub mod fanfare;
 pub mod postgres;
 pub mod redis;
+pub mod redis_groups;
 pub mod smtp;
 pub mod webhook;
 
@@ -19,6 +20,7 @@ pub use databases::{TestDb, databases};
 pub use fanfare::{Fanfare, Settings};
 pub use postgres::{Database, Postgres};
 pub use redis::Redis;
+pub use redis_groups::{Cluster, Sentinel};
 pub use smtp::{Mail, Smtp};
 pub use webhook::{Webhook, WebhookRequest};
 

@@ -100,6 +100,10 @@ impl Pulses {
         self.expected.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn longest_silence(&self) -> Duration {
+        self.watched.iter().map(|pulse| pulse.heard_at.elapsed()).max().unwrap_or_default()
+    }
+
     /// Channels that have just become stale, and for how long nothing has been heard of each.
     fn newly_stale(&self) -> Vec<(Channel, Duration)> {
         let turns = u32::try_from(self.watched.len() / CHANNELS_A_TURN).unwrap_or(u32::MAX);
@@ -147,13 +151,19 @@ pub(super) fn start(link: &Link, pulses: &std::sync::Arc<Pulses>, tasks: &Tasks,
             }
         }
     });
-    let (pulses, stop) = (pulses.clone(), tasks.stop());
+    let (pulses, stop, link) = (pulses.clone(), tasks.stop(), link.clone());
     tasks.spawn("redis silence", async move {
+        let mut looked_at = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
+            }
+            // Before anybody has to be told: on a cluster it may be a slot that has moved.
+            if pulses.longest_silence() > pulses.stale_after / 2 && looked_at.elapsed() > pulses.stale_after / 2 {
+                looked_at = Instant::now();
+                link.find_moved_slots().await;
             }
             for (channel, silent) in pulses.newly_stale() {
                 if channel == *pulses.own() {

@@ -1,11 +1,12 @@
 //! The two clients, and every command that goes through them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::scripts::Script;
 use fred::types::{Builder, Value};
@@ -188,7 +189,7 @@ impl Link {
             let again = async {
                 if self.clustered {
                     // Which node holds which slot is the library's to know; canaries notice what does not hold.
-                    return self.subscriber.resubscribe_all().await.map_err(unavailable);
+                    return self.subscribe_shards().await;
                 }
                 let tracked = self.subscriber.tracked_channels();
                 let names = tracked.iter().map(|name| name.to_string()).filter(|name| !is_probe(name)).collect();
@@ -203,6 +204,36 @@ impl Link {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// A slot that moves to another server takes its subscriptions with it silently, and the library does not notice.
+    pub async fn find_moved_slots(&self) {
+        if !self.clustered {
+            return;
+        }
+        let again = async {
+            self.subscriber.sync_cluster().await.map_err(unavailable)?;
+            self.subscribe_shards().await
+        };
+        match tokio::time::timeout(self.command_timeout, again).await {
+            Ok(Ok(())) => tracing::info!("subscribed again: a slot may have moved"),
+            Ok(Err(error)) => tracing::warn!(%error, "the cluster's slots could not be looked up"),
+            Err(_) => tracing::warn!("the cluster's slots could not be looked up in time"),
+        }
+    }
+
+    /// Everything once more. The library's own way sends a SUBSCRIBE without names when there are none, whose error it
+    /// then takes for the answer to something else.
+    async fn subscribe_shards(&self) -> Result<(), BrokerError> {
+        let names = |names: BTreeSet<fred::bytes_utils::Str>| names.into_iter().map(|name| name.to_string());
+        let plain: Vec<String> = names(self.subscriber.tracked_channels()).collect();
+        if !plain.is_empty() {
+            self.subscriber.subscribe(plain).await.map_err(unavailable)?;
+        }
+        for name in names(self.subscriber.tracked_shard_channels()) {
+            self.subscriber.ssubscribe(name).await.map_err(unavailable)?;
+        }
+        Ok(())
     }
 
     /// A channel of our own rides in the same command, and the subscriptions are there when a message to that one finds

@@ -120,6 +120,10 @@ impl Broker for Redis {
                     Err(error) => return Err(error),
                 }
                 pause = (pause * 2).min(Duration::from_millis(500));
+                if pause > Duration::from_millis(100) {
+                    // A connection that was replaced meanwhile has taken the command with it.
+                    self.link.subscribe(channel).await?;
+                }
             }
         });
         let result = match confirmed.await {
