@@ -148,7 +148,7 @@ try {
   await have("freeze redis");
   await until("inventory", "stale");
   await page.waitForSelector("#inventory .dim");
-  await page.getByText("May be old").first().waitFor();
+  await page.getByText("Silent", { exact: true }).first().waitFor();
   await have("thaw redis");
   await allLive();
   await learn(1);
