@@ -33,9 +33,9 @@ async fn the_page_loses_nothing_when_its_server_does() {
         .expect("node");
     // Its end on our side ends the script and its browser, however this test ends.
     let mut done = script.stdin.take().expect("stdin");
-    let (said, mut lines) = mpsc::unbounded_channel();
+    let (said, mut lines) = mpsc::channel(16);
     let stdout = BufReader::new(script.stdout.take().expect("stdout"));
-    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| said.blocking_send(line)));
     let mut printed = String::new();
     while let Some(line) = lines.recv().await {
         printed.push_str(&line);
