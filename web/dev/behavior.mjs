@@ -101,11 +101,39 @@ try {
     await page.waitForFunction(([s, n]) => document.querySelector(`tr[data-sku="${s}"] [data-field=stock]`)?.dataset.value === String(n), [sku, was + 7]);
   }
 
-  console.log("· a gap fetches the snapshot again");
-  const refetched = page.waitForRequest((request) => request.url().includes("/api/v1/inventory?"));
-  await post("/mock/gap");
-  await refetched;
+  const streams = [];
+  page.on("websocket", (socket) => socket.url().includes("/ws/inventory") && streams.push(new URL(socket.url()).search));
+
+  console.log("· what happened while the server was away is there afterwards, at the moment that the server named");
+  await post("/mock/down?ms=1500&slot=true");
+  await page.waitForSelector('#inventory[data-phase="waiting"]');
+  await page.locator("#inventory").getByText("as the server asked").waitFor();
   await live();
+  assert.match(streams.at(-1), /^\?since=/);
+  await page.waitForSelector(".dim", { state: "detached" });
+
+  console.log("· a gap is said, and loads the rows again");
+  await post("/mock/gap");
+  await page.waitForSelector('#inventory[data-phase="stale"]');
+  await live();
+  assert.equal(streams.at(-1), "?snapshot=true");
+  await page.locator('[data-feed-state="inventory"]').getByText("Gaps: 1").waitFor();
+
+  console.log("· a server that no longer knows what was missed sends the rows by itself");
+  await post("/mock/down?ms=300");
+  await page.waitForSelector('#inventory[data-phase="waiting"]');
+  await post("/mock/forget");
+  await live();
+  assert.match(streams.at(-1), /^\?since=/);
+  await page.locator('[data-feed-state="inventory"]').getByText("Gaps: 2").waitFor();
+
+  console.log("· silence behind the server greys the tiles out, and ends by itself");
+  await post("/mock/silent?is=true");
+  await page.waitForSelector("#inventory .dim");
+  await page.locator("#inventory").getByText("Silent", { exact: true }).waitFor();
+  await post("/mock/silent?is=false");
+  await live();
+  assert.equal(await page.locator("#inventory .dim").count(), 0);
 
   console.log("· off line and back");
   await context.setOffline(true);

@@ -1,7 +1,8 @@
 // A stand-in for the server, for work on the page alone: the same addresses and shapes, invented shop traffic.
 //   node dev/mock.mjs [--port=8080] [--items=120] [--rate=8] [--token=secret]
 // It serves dist/ under the policy that the real server sends. POST /mock/down?ms=… closes every socket and refuses new
-// ones for a while, POST /mock/gap reports a gap on every feed.
+// ones for a while, with &slot=true it tells them when to come back; POST /mock/gap reports a gap on every feed, POST
+// /mock/forget gives up what was kept for clients that come back, POST /mock/silent?is=true|false is the canary's word.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -31,12 +32,65 @@ const prices = new Map();
 let nextId = 1;
 const iso = () => new Date().toISOString().replace("Z", "412Z");
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
-const sockets = new Map(["/ws", "/ws/inventory", "/ws/price", "/ws/progress", "/ws/match"].map((path) => [path, new Set()]));
+/** One channel a feed is enough here: its clients, and what they can come back for. */
+const feeds = new Map(
+  ["/ws", "/ws/inventory", "/ws/price", "/ws/progress", "/ws/match"].map((path, index) => [
+    path,
+    { channel: `mock${path}`, epoch: `mock${index}`, offset: 0, history: [], sockets: new Set() },
+  ]),
+);
+const HISTORY = 1000;
 let downUntil = 0;
 
 function send(path, message) {
-  const text = JSON.stringify(message);
-  for (const socket of sockets.get(path)) socket.send(text);
+  const feed = feeds.get(path);
+  feed.offset += 1;
+  const text = JSON.stringify({ ...message, _position: { channel: feed.channel, epoch: feed.epoch, offset: feed.offset } });
+  feed.history.push(text);
+  if (feed.history.length > HISTORY) feed.history.shift();
+  for (const socket of feed.sockets) socket.send(text);
+}
+
+/** The server's own word, to everybody. */
+function notify(message) {
+  for (const feed of feeds.values()) {
+    const since = `${feed.epoch}:${feed.offset}`;
+    for (const socket of feed.sockets) socket.send(JSON.stringify({ channel: feed.channel, since, ...message }));
+  }
+}
+
+const rowsOf = {
+  "/ws/inventory": () =>
+    [...items.values()].map(derived).map(({ id, sku, name, category, stock_quantity, available_quantity, is_low_stock, updated_at }) => ({
+      item_id: id, sku, name, category, stock_quantity, available_quantity, is_low_stock, timestamp: updated_at,
+    })),
+  "/ws/price": () =>
+    [...prices.values()].map(({ inventory_id, sku, selling_price, currency, updated_at }) => ({ inventory_id, sku, new_price: selling_price, currency, timestamp: updated_at })),
+};
+
+/** Where a client begins: behind what it has seen, or with the rows. */
+function begin(socket, path, query) {
+  const { channel, epoch, offset, history, sockets } = feeds.get(path);
+  const say = (message) => socket.send(JSON.stringify(message));
+  const [seenEpoch, seen] = (query.get("since") ?? "").split(":");
+  const resumes = query.has("since");
+  const reaches = seenEpoch === epoch && Number(seen) <= offset && Number(seen) >= offset - history.length;
+  const missed = resumes && reaches ? history.slice(history.length - (offset - Number(seen))) : [];
+  const gap = resumes && !reaches;
+  const here = `${epoch}:${offset}`;
+  say({ message_type: "subscribed", feed: path, client: "1", since: missed.length > 0 ? query.get("since") : here, channels: { [channel]: { epoch, offset, recovered: missed.length, gap } } });
+  if (gap) say({ message_type: "gap", channel, reason: "history too short", since: here });
+  if ((query.has("snapshot") || gap) && rowsOf[path]) {
+    const rows = rowsOf[path]();
+    for (let at = 0; at === 0 || at < rows.length; at += 500) {
+      say({ message_type: "snapshot", rows: rows.slice(at, at + 500), last: at + 500 >= rows.length, since: here });
+    }
+  }
+  for (const text of missed) socket.send(text);
+  sockets.add(socket);
+  socket.on("close", () => sockets.delete(socket));
+  socket.on("error", () => {});
+  socket.on("message", () => say({ type: "pong" }));
 }
 
 function derived(item) {
@@ -138,12 +192,23 @@ const server = createServer(async (request, response) => {
   const url = new URL(request.url, "http://localhost");
   const route = `${request.method} ${url.pathname}`;
   if (route === "POST /mock/down") {
-    downUntil = Date.now() + Number(url.searchParams.get("ms") ?? 5000);
-    for (const set of sockets.values()) for (const socket of set) socket.close(1012, "service restart");
+    const ms = Number(url.searchParams.get("ms") ?? 5000);
+    const slot = url.searchParams.has("slot");
+    downUntil = Date.now() + ms;
+    if (slot) notify({ message_type: "reconnect", after_ms: ms + 100 });
+    for (const { sockets } of feeds.values()) for (const socket of sockets) socket.close(1012, slot ? `service restart; after_ms=${ms + 100}` : "service restart");
     return json(response, 200, {});
   }
   if (route === "POST /mock/gap") {
-    for (const path of sockets.keys()) send(path, { message_type: "gap", lost: 3 });
+    notify({ message_type: "gap", reason: "lagged" });
+    return json(response, 200, {});
+  }
+  if (route === "POST /mock/forget") {
+    for (const feed of feeds.values()) Object.assign(feed, { epoch: `${feed.epoch}x`, offset: 0, history: [] });
+    return json(response, 200, {});
+  }
+  if (route === "POST /mock/silent") {
+    notify(url.searchParams.get("is") === "true" ? { message_type: "stale", silent_ms: 2_000 } : { message_type: "live", silent_ms: 5_000 });
     return json(response, 200, {});
   }
   if (route === "POST /mock/say") {
@@ -188,16 +253,11 @@ const server = createServer(async (request, response) => {
 const upgrades = new WebSocketServer({ noServer: true });
 server.on("upgrade", (request, stream, head) => {
   const url = new URL(request.url, "http://localhost");
-  const set = sockets.get(url.pathname);
-  if (!set || !allowed(request, url.searchParams) || Date.now() < downUntil) {
+  if (!feeds.has(url.pathname) || !allowed(request, url.searchParams) || Date.now() < downUntil) {
     stream.end("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");
     return;
   }
-  upgrades.handleUpgrade(request, stream, head, (socket) => {
-    set.add(socket);
-    socket.on("close", () => set.delete(socket));
-    socket.on("error", () => {});
-  });
+  upgrades.handleUpgrade(request, stream, head, (socket) => begin(socket, url.pathname, url.searchParams));
 });
 
 function changePrice() {

@@ -104,19 +104,20 @@ const PAGE_LIMIT = 1000;
 /** A page shows this many rows at most; searching the rest is the server's work. */
 const MAX_PAGES = 20;
 
-async function everyPage<T>(path: string, signal: AbortSignal): Promise<T[]> {
+async function everyPage<T>(path: string): Promise<T[]> {
   const items: T[] = [];
   for (let page = 1; page <= MAX_PAGES; page += 1) {
-    const answer = await request<Page<T>>(`${path}page=${page}&limit=${PAGE_LIMIT}`, { signal });
+    const answer = await request<Page<T>>(`${path}page=${page}&limit=${PAGE_LIMIT}`);
     items.push(...answer.items);
     if (!answer.pagination.has_next) break;
   }
   return items;
 }
 
-export const fetchItems = (signal: AbortSignal) => everyPage<ItemRecord>("/api/v1/inventory?sort_by=sku&", signal);
+/** What the feeds' rows do not carry: minimums, margins, discounts. */
+export const fetchItems = () => everyPage<ItemRecord>("/api/v1/inventory?sort_by=sku&");
 
-export const fetchPrices = (signal: AbortSignal) => everyPage<PriceRecord>("/api/v1/prices?", signal);
+export const fetchPrices = () => everyPage<PriceRecord>("/api/v1/prices?");
 
 export function adjustStock(id: Id, delta: number): Promise<ItemRecord> {
   return request(`/api/v1/inventory/${encodeURIComponent(id)}/adjust`, {
@@ -136,8 +137,9 @@ export async function isUnauthorized(): Promise<boolean> {
   }
 }
 
-export function socketUrl(path: string): string {
+export function socketUrl(path: string, query: Record<string, string>): string {
   const url = new URL(path, location.href);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.hash = "";
   if (token.value) url.searchParams.set("token", token.value);

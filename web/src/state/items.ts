@@ -1,5 +1,5 @@
 import type { ItemRecord } from "../api";
-import type { Id, InventoryUpdate } from "../stream/messages";
+import type { Id, InventoryRow, InventoryUpdate } from "../stream/messages";
 import { isOlder, parseMs } from "../stream/timestamp";
 
 export type Level = "ok" | "low" | "out";
@@ -24,7 +24,7 @@ export interface Item {
   readonly delta: number;
   /** Counts changes; its parity restarts the animation of a row that changes while it still flashes. */
   readonly turn: number;
-  /** Known from messages only, so its category and minimum are not known. */
+  /** Not yet described by the API, so its minimum is not known. */
   readonly partial: boolean;
 }
 
@@ -36,7 +36,7 @@ const LEVEL_ORDER: Record<Level, number> = { out: 0, low: 1, ok: 2 };
 const level = (stock: number, available: number, isLow: boolean): Level =>
   stock <= 0 || available <= 0 ? "out" : isLow ? "low" : "ok";
 
-/** All items by id: a snapshot, and the messages since. Knows nothing of pages or frames. */
+/** All items by id: the feed's rows, and the messages since. Knows nothing of pages or frames. */
 export class ItemTable {
   #rows = new Map<string, Item>();
   #collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -49,21 +49,28 @@ export class ItemTable {
     return this.#rows.get(key);
   }
 
-  bySku(sku: string): Item | undefined {
-    for (const row of this.#rows.values()) if (row.sku === sku) return row;
-    return undefined;
-  }
-
-  /** Puts a snapshot in place. `keepPartial` keeps rows that only messages know, as when another system owns them. */
-  replace(records: ItemRecord[], nowMs: number, keepPartial: boolean): void {
+  /** Puts the feed's rows in place of all that is here; what only the API tells of a row is kept. */
+  replace(rows: InventoryRow[], nowMs: number): void {
     const before = this.#rows;
     this.#rows = new Map();
-    for (const record of records) {
-      const row = fromRecord(record, before.get(String(record.id)), nowMs);
-      this.#rows.set(row.key, row);
+    for (const row of rows) {
+      const item = fromRow(row, before.get(String(row.item_id)), nowMs);
+      this.#rows.set(item.key, item);
     }
-    if (!keepPartial) return;
-    for (const [key, row] of before) if (row.partial && !this.#rows.has(key)) this.#rows.set(key, row);
+  }
+
+  /** Adds what the feed does not carry. Answers whether a row is another now. */
+  describe(records: ItemRecord[]): boolean {
+    let changed = false;
+    for (const record of records) {
+      const row = this.#rows.get(String(record.id));
+      if (!row) continue;
+      const [min, active] = [record.min_stock_level, record.is_active];
+      if (!row.partial && row.min === min && row.active === active) continue;
+      this.#rows.set(row.key, { ...row, min, active, category: record.category ?? "", partial: false });
+      changed = true;
+    }
+    return changed;
   }
 
   /** The row as an answer of the API gives it, unless a message has already brought a newer one. */
@@ -75,11 +82,10 @@ export class ItemTable {
     return before ? "value" : "membership";
   }
 
-  /** `buffered` messages may already be in the snapshot; live ones count in the order in which they arrive. */
-  apply(message: InventoryUpdate, buffered: boolean, nowMs: number): Effect {
+  /** Messages count in the order in which they arrive: that of their channel. */
+  apply(message: InventoryUpdate, nowMs: number): Effect {
     const key = String(message.item_id);
     const before = this.#rows.get(key);
-    if (buffered && before && isOlder(message.timestamp, before.updatedAt)) return "none";
     if (message.action === "deleted") return this.#rows.delete(key) ? "membership" : "none";
     const stock = message.stock_quantity ?? before?.stock ?? 0;
     const available = message.available_quantity ?? Math.max(0, stock - (before?.reserved ?? 0));
@@ -107,11 +113,6 @@ export class ItemTable {
       partial: before?.partial ?? true,
     });
     return before ? "value" : "membership";
-  }
-
-  hasPartial(): boolean {
-    for (const row of this.#rows.values()) if (row.partial) return true;
-    return false;
   }
 
   tally(): Record<Level, number> {
@@ -151,9 +152,36 @@ export class ItemTable {
   }
 }
 
+function fromRow(row: InventoryRow, before: Item | undefined, nowMs: number): Item {
+  const [stock, available] = [row.stock_quantity, row.available_quantity];
+  return {
+    key: String(row.item_id),
+    id: row.item_id,
+    sku: row.sku,
+    name: row.name,
+    category: row.category ?? "",
+    stock,
+    available,
+    reserved: Math.max(0, stock - available),
+    min: before?.min ?? null,
+    level: level(stock, available, row.is_low_stock),
+    active: before?.active ?? true,
+    updatedAt: row.timestamp,
+    updatedAtMs: parseMs(row.timestamp) ?? nowMs,
+    ...moved(stock, before, nowMs),
+    partial: before?.partial ?? true,
+  };
+}
+
+/** What makes a row flash whose stock is another than it was. */
+function moved(stock: number, before: Item | undefined, nowMs: number): Pick<Item, "changedAtMs" | "delta" | "turn"> {
+  if (!before) return { changedAtMs: 0, delta: 0, turn: 0 };
+  if (stock === before.stock) return { changedAtMs: before.changedAtMs, delta: before.delta, turn: before.turn };
+  return { changedAtMs: nowMs, delta: stock - before.stock, turn: before.turn + 1 };
+}
+
 function fromRecord(record: ItemRecord, before: Item | undefined, nowMs: number): Item {
   const stock = record.stock_quantity;
-  const delta = before ? stock - before.stock : 0;
   return {
     key: String(record.id),
     id: record.id,
@@ -168,9 +196,7 @@ function fromRecord(record: ItemRecord, before: Item | undefined, nowMs: number)
     active: record.is_active,
     updatedAt: record.updated_at,
     updatedAtMs: parseMs(record.updated_at) ?? nowMs,
-    changedAtMs: delta === 0 ? (before?.changedAtMs ?? 0) : nowMs,
-    delta: delta === 0 ? (before?.delta ?? 0) : delta,
-    turn: (before?.turn ?? 0) + (delta === 0 ? 0 : 1),
+    ...moved(stock, before, nowMs),
     partial: false,
   };
 }

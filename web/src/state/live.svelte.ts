@@ -1,7 +1,8 @@
 import { adjustStock, ApiError, fetchItems, fetchPrices, isUnauthorized, socketUrl, token } from "../api";
 import { t } from "../lib/i18n.svelte";
 import { browserClock } from "../stream/clock";
-import { Feed, type FeedOptions, type Phase, type Socket } from "../stream/feed";
+import type { Socket } from "../stream/connection";
+import { Feed, type FeedOptions, type Phase } from "../stream/feed";
 import { Frames } from "../stream/frames";
 import {
   isBatchProgress,
@@ -11,9 +12,11 @@ import {
   messageType,
   type BatchProgress,
   type Id,
+  type InventoryRow,
   type InventoryUpdate,
   type Message,
   type PriceAlert,
+  type PriceRow,
   type PriceUpdate,
   type StockAlert,
 } from "../stream/messages";
@@ -49,7 +52,15 @@ const GATHER_MS = 250;
 interface Arrival {
   feed: FeedName;
   message: Message;
-  buffered: boolean;
+}
+
+/** What the status bar tells of a feed, read once a second. */
+export interface FeedState {
+  received: number;
+  recovered: number;
+  gaps: number;
+  lastAtMs: number | null;
+  lastGapAtMs: number | null;
 }
 
 interface Adjustment {
@@ -75,8 +86,7 @@ export class Live {
   nowMs = $state(Date.now());
   perSecond = $state(0);
   curve = $state.raw<number[]>([]);
-  received = $state.raw<Record<FeedName, number>>(eachFeed(() => 0));
-  lastAtMs = $state.raw<Record<FeedName, number | null>>(eachFeed(() => null));
+  feeds = $state.raw<Record<FeedName, FeedState>>(eachFeed(() => ({ received: 0, recovered: 0, gaps: 0, lastAtMs: null, lastGapAtMs: null })));
 
   itemsLoaded = $state(false);
   pricesLoaded = $state(false);
@@ -116,22 +126,19 @@ export class Live {
 
   constructor() {
     this.#feeds = {
-      inventory: this.#feed("inventory", async (reason, signal) => {
-        const records = await this.#guard(fetchItems(signal));
-        if (signal.aborted) return;
-        // What arrived before the snapshot was asked for must not be applied over it.
-        this.#frames.flush();
-        this.items.replace(records, Date.now(), reason === "refresh");
+      inventory: this.#feed("inventory", (rows) => {
+        this.items.replace(rows as unknown as InventoryRow[], Date.now());
         this.itemsLoaded = true;
         this.#touchItems(true);
+        this.#wantsItems = true;
+        void this.#describe();
       }),
-      price: this.#feed("price", async (reason, signal) => {
-        const records = await this.#guard(fetchPrices(signal));
-        if (signal.aborted) return;
-        this.#frames.flush();
-        this.prices.replace(records, reason === "refresh");
+      price: this.#feed("price", (rows) => {
+        this.prices.replace(rows as unknown as PriceRow[]);
         this.pricesLoaded = true;
         this.#touchPrices(true);
+        this.#wantsPrices = true;
+        void this.#describe();
       }),
       progress: this.#feed("progress"),
       match: this.#feed("match"),
@@ -231,15 +238,38 @@ export class Live {
     setTimeout(() => this.dismiss(key), 10_000);
   }
 
-  #feed(name: FeedName, resync?: NonNullable<FeedOptions["resync"]>): Feed {
+  #feed(name: FeedName, onRows?: NonNullable<FeedOptions["onRows"]>): Feed {
     return new Feed({
-      url: () => socketUrl(PATHS[name]),
+      url: (beginning) => socketUrl(PATHS[name], beginning),
       open: (url) => new WebSocket(url) as unknown as Socket,
       clock: browserClock,
-      onMessage: (message, buffered) => this.#frames.push({ feed: name, message, buffered }),
+      onMessage: (message) => this.#frames.push({ feed: name, message }),
       onPhase: (phase) => this.#phaseChanged(name, phase),
-      ...(resync ? { resync } : {}),
+      ...(onRows && {
+        onRows: (rows) => {
+          // What arrived before the rows must not be applied over them.
+          this.#frames.flush();
+          onRows(rows);
+        },
+      }),
     });
+  }
+
+  /** Fetches what the rows do not carry. What cannot be had now is asked for again later. */
+  async #describe(): Promise<void> {
+    this.#detailsAtMs = Date.now();
+    const [items, prices] = [this.#wantsItems, this.#wantsPrices];
+    this.#wantsItems = this.#wantsPrices = false;
+    try {
+      if (items && this.items.describe(await this.#guard(fetchItems()))) this.#touchItems(false);
+    } catch {
+      this.#wantsItems = true;
+    }
+    try {
+      if (prices && this.prices.describe(await this.#guard(fetchPrices()))) this.#touchPrices(false);
+    } catch {
+      this.#wantsPrices = true;
+    }
   }
 
   #phaseChanged(name: FeedName, phase: Phase): void {
@@ -286,13 +316,11 @@ export class Live {
     if (slept) for (const name of FEEDS) this.#feeds[name].reconnect();
     this.perSecond = this.#rate.perSecond(now);
     this.curve = this.#rate.series(now);
-    this.received = eachFeed((name) => this.#feeds[name].counts.received);
-    this.lastAtMs = eachFeed((name) => this.#feeds[name].lastMessageAtMs);
-    if (now - this.#detailsAtMs < DETAILS_MS) return;
-    this.#detailsAtMs = now;
-    if (this.#wantsItems) this.#feeds.inventory.refresh();
-    if (this.#wantsPrices) this.#feeds.price.refresh();
-    this.#wantsItems = this.#wantsPrices = false;
+    this.feeds = eachFeed((name) => {
+      const { counts, lastMessageAtMs, lastGapAtMs } = this.#feeds[name];
+      return { ...counts, lastAtMs: lastMessageAtMs, lastGapAtMs };
+    });
+    if ((this.#wantsItems || this.#wantsPrices) && !this.needsToken && now - this.#detailsAtMs >= DETAILS_MS) void this.#describe();
   }
 
   #touchItems(order: boolean): void {
@@ -325,11 +353,11 @@ export class Live {
     let itemsMoved = false;
     let itemsChanged = false;
     let pricesChanged = false;
-    for (const { feed, message, buffered } of arrivals) {
+    for (const { feed, message } of arrivals) {
       switch (feed) {
         case "inventory":
           if (isInventoryUpdate(message)) {
-            const effect = this.items.apply(message as unknown as InventoryUpdate, buffered, now);
+            const effect = this.items.apply(message as unknown as InventoryUpdate, now);
             itemsChanged ||= effect !== "none";
             itemsMoved ||= effect === "membership";
             if (effect === "membership" && message["action"] !== "deleted") this.#wantsItems = true;
@@ -338,7 +366,7 @@ export class Live {
         case "price":
           if (isPriceUpdate(message)) {
             const size = this.prices.size;
-            pricesChanged = this.prices.apply(message as unknown as PriceUpdate, buffered, now) || pricesChanged;
+            pricesChanged = this.prices.apply(message as unknown as PriceUpdate, now) || pricesChanged;
             if (this.prices.size > size) this.#wantsPrices = true;
           } else if (messageType(message) === "price_alert") this.#newAlerts.push(priceAlert(message as unknown as PriceAlert, now));
           break;

@@ -1,6 +1,6 @@
 import type { PriceRecord } from "../api";
 import { toNumber } from "../lib/format";
-import type { Amount, PriceUpdate } from "../stream/messages";
+import type { Amount, PriceRow, PriceUpdate } from "../stream/messages";
 import { isOlder } from "../stream/timestamp";
 
 export interface Price {
@@ -27,7 +27,7 @@ const TRAIL_LENGTH = 24;
 
 const keyOf = (inventoryId: unknown, currency: string): string => `${String(inventoryId)} ${currency}`;
 
-/** The active price of each item and currency, from a snapshot and the messages since. */
+/** The active price of each item and currency, from the feed's rows and the messages since. */
 export class PriceTable {
   #rows = new Map<string, Price>();
 
@@ -39,52 +39,65 @@ export class PriceTable {
     return this.#rows.get(key);
   }
 
-  replace(records: PriceRecord[], keepPartial: boolean): void {
+  /** Puts the feed's rows in place of all that is here; what only the API tells of a row is kept. */
+  replace(rows: PriceRow[]): void {
     const before = this.#rows;
     this.#rows = new Map();
-    for (const record of records) {
-      if (!record.is_active) continue;
-      const key = keyOf(record.inventory_id, record.currency);
-      const known = this.#rows.get(key);
-      // Of several active prices the one that was set last holds.
-      if (known && isOlder(record.updated_at, known.updatedAt)) continue;
+    for (const row of rows) {
+      const key = keyOf(row.inventory_id, row.currency);
       const old = before.get(key);
-      const price = toNumber(record.selling_price);
+      const price = toNumber(row.new_price);
       const moved = old !== undefined && price !== null && price !== toNumber(old.price);
       this.#rows.set(key, {
         key,
-        inventoryKey: String(record.inventory_id),
-        sku: record.sku,
-        name: record.name,
-        price: record.selling_price,
-        discount: record.discount_price,
-        margin: toNumber(record.margin_percent),
-        currency: record.currency,
-        awaitsApproval: record.requires_approval,
+        inventoryKey: String(row.inventory_id),
+        sku: row.sku,
+        name: old?.name ?? "",
+        price: row.new_price,
+        discount: old?.discount ?? null,
+        margin: old?.margin ?? null,
+        currency: row.currency,
+        awaitsApproval: old?.awaitsApproval ?? false,
         changePercent: old?.changePercent ?? null,
         changedAtMs: old?.changedAtMs ?? 0,
         turn: old?.turn ?? 0,
-        updatedAt: record.updated_at ?? null,
+        updatedAt: row.timestamp,
         trail: old ? (moved ? extend(old.trail, price) : old.trail) : price === null ? [] : [price],
-        partial: false,
+        partial: old?.partial ?? true,
       });
     }
-    if (!keepPartial) return;
-    for (const [key, row] of before) if (row.partial && !this.#rows.has(key)) this.#rows.set(key, row);
   }
 
-  apply(message: PriceUpdate, buffered: boolean, nowMs: number): boolean {
+  /** Adds what the feed does not carry. Answers whether a row is another now. */
+  describe(records: PriceRecord[]): boolean {
+    const latest = new Map<string, PriceRecord>();
+    for (const record of records) {
+      const key = keyOf(record.inventory_id, record.currency);
+      const known = latest.get(key);
+      // Of several active prices the one that was set last holds.
+      if (record.is_active && !(known && isOlder(record.updated_at, known.updated_at))) latest.set(key, record);
+    }
+    let changed = false;
+    for (const [key, record] of latest) {
+      const row = this.#rows.get(key);
+      if (!row) continue;
+      const details = { name: record.name, discount: record.discount_price, margin: toNumber(record.margin_percent), awaitsApproval: record.requires_approval };
+      this.#rows.set(key, { ...row, ...details, partial: false });
+      changed = true;
+    }
+    return changed;
+  }
+
+  apply(message: PriceUpdate, nowMs: number): boolean {
     const currency = message.currency ?? "JPY";
     const key = keyOf(message.inventory_id, currency);
     const before = this.#rows.get(key);
-    if (buffered && before && isOlder(message.timestamp, before.updatedAt)) return false;
     if (message.action === "deleted") return this.#rows.delete(key);
     const price = message.new_price ?? before?.price ?? null;
     const number = toNumber(price);
     const oldNumber = toNumber(before?.price);
     const old = toNumber(message.old_price) ?? oldNumber;
     const moved = number !== null && number !== oldNumber;
-    // A snapshot may already hold the new price; the message then still tells what it was before.
     const percent = toNumber(message.price_change_percent) ?? (old && number !== null ? ((number - old) / old) * 100 : null);
     const trail = before?.trail.length ? before.trail : old !== null ? [old] : [];
     this.#rows.set(key, {
@@ -105,11 +118,6 @@ export class PriceTable {
       partial: before?.partial ?? true,
     });
     return true;
-  }
-
-  hasPartial(): boolean {
-    for (const row of this.#rows.values()) if (row.partial) return true;
-    return false;
   }
 
   /** The prices that moved last come first, then the others by SKU. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { ItemRecord, PriceRecord } from "../api";
-import type { InventoryUpdate, PriceUpdate } from "../stream/messages";
+import type { InventoryRow, InventoryUpdate, PriceRow, PriceUpdate } from "../stream/messages";
 import { batch, learningEvent, matchNotice, mergeAlerts, notice, stockAlert } from "./activity";
 import { ItemTable } from "./items";
 import { PriceTable } from "./prices";
@@ -25,6 +25,20 @@ function record(id: number, fields: Partial<ItemRecord> = {}): ItemRecord {
   };
 }
 
+function row(id: number, fields: Partial<InventoryRow> = {}): InventoryRow {
+  return {
+    item_id: id,
+    sku: `SKU-${id}`,
+    name: `Item ${id}`,
+    category: "tea",
+    stock_quantity: 50,
+    available_quantity: 50,
+    is_low_stock: false,
+    timestamp: at(10),
+    ...fields,
+  };
+}
+
 function update(id: number, stock: number, second: number, fields: Partial<InventoryUpdate> = {}): InventoryUpdate {
   return {
     message_type: "inventory_update",
@@ -41,57 +55,49 @@ function update(id: number, stock: number, second: number, fields: Partial<Inven
 }
 
 describe("items", () => {
-  it("applies a buffered message only when it is not older than the snapshot", () => {
+  it("begins with the feed's rows, follows its messages, and keeps what only the API tells", () => {
     const items = new ItemTable();
-    items.replace([record(1)], 0, false);
-    expect(items.apply(update(1, 60, 9), true, 1)).toBe("none");
-    expect(items.get("1")!.stock).toBe(50);
-    expect(items.apply(update(1, 47, 11), true, 1)).toBe("value");
-    expect(items.get("1")).toMatchObject({ stock: 47, delta: -3, category: "tea", min: 10 });
+    items.replace([row(1, { available_quantity: 45 }), row(2)], 0);
+    expect(items.get("1")).toMatchObject({ stock: 50, reserved: 5, min: null, category: "tea", partial: true });
+    expect(items.describe([record(1), record(9)])).toBe(true);
+    expect(items.describe([record(1)])).toBe(false);
+    expect(items.apply(update(1, 47, 11), 1)).toBe("value");
+    expect(items.get("1")).toMatchObject({ stock: 47, delta: -3, category: "tea", min: 10, partial: false });
+    items.replace([row(1, { stock_quantity: 40 })], 2);
+    expect(items.get("1")).toMatchObject({ stock: 40, delta: -7, min: 10, partial: false });
+    expect(items.get("2")).toBeUndefined();
   });
 
-  it("trusts the order of arrival for live messages, whatever clock their publisher has", () => {
+  it("trusts the order of arrival, whatever clock the publisher has", () => {
     const items = new ItemTable();
-    items.replace([record(1)], 0, false);
-    items.apply(update(1, 44, 3), false, 1);
+    items.replace([row(1)], 0);
+    items.apply(update(1, 44, 3), 1);
     expect(items.get("1")!.stock).toBe(44);
-  });
-
-  it("does not let an older deletion or a late answer undo what is newer", () => {
-    const items = new ItemTable();
-    items.replace([record(1)], 0, false);
-    expect(items.apply(update(1, 0, 5, { action: "deleted" }), true, 1)).toBe("none");
-    items.apply(update(1, 30, 20), false, 1);
-    expect(items.put(record(1, { stock_quantity: 31, updated_at: at(19) }), 2)).toBe("none");
-    expect(items.get("1")!.stock).toBe(30);
-    expect(items.apply(update(1, 0, 21, { action: "deleted" }), false, 3)).toBe("membership");
+    expect(items.apply(update(1, 0, 2, { action: "deleted" }), 1)).toBe("membership");
     expect(items.size).toBe(0);
   });
 
-  it("shows items that only messages know, until a full snapshot says otherwise", () => {
+  it("does not let a late answer of the API undo what is newer", () => {
     const items = new ItemTable();
-    items.apply(update(7, 5, 1, { action: "created" }), false, 1);
-    expect(items.get("7")).toMatchObject({ partial: true, level: "low" });
-    items.replace([record(1)], 2, true);
-    expect(items.get("7")).toBeDefined();
-    items.replace([record(1)], 3, false);
-    expect(items.get("7")).toBeUndefined();
+    items.replace([row(1)], 0);
+    items.apply(update(1, 30, 20), 1);
+    expect(items.put(record(1, { stock_quantity: 31, updated_at: at(19) }), 2)).toBe("none");
+    items.describe([record(1, { stock_quantity: 31, updated_at: at(21) })]);
+    expect(items.get("1")!.stock).toBe(30);
   });
 
   it("tells ok, low and out apart, and counts active items only", () => {
     const items = new ItemTable();
-    items.replace(
-      [record(1), record(2, { available_quantity: 4, is_low_stock: true }), record(3, { stock_quantity: 0, available_quantity: 0, is_low_stock: true }), record(4, { is_active: false })],
-      0,
-      false,
-    );
+    const gone = { stock_quantity: 0, available_quantity: 0, is_low_stock: true };
+    items.replace([row(1), row(2, { available_quantity: 4, is_low_stock: true }), row(3, gone), row(4)], 0);
+    items.describe([record(4, { is_active: false })]);
     expect(items.tally()).toEqual({ ok: 1, low: 1, out: 1 });
     expect(items.view("sku", false, "", "out")).toEqual(["3"]);
   });
 
   it("sorts numbers in SKUs as numbers, and finds by several words", () => {
     const items = new ItemTable();
-    items.replace([record(10), record(9), record(2, { name: "Green tea", category: "drinks" })], 0, false);
+    items.replace([row(10), row(9), row(2, { name: "Green tea", category: "drinks" })], 0);
     expect(items.view("sku", false, "", null)).toEqual(["2", "9", "10"]);
     expect(items.view("sku", true, "", null)).toEqual(["10", "9", "2"]);
     expect(items.view("sku", false, "drinks GREEN", null)).toEqual(["2"]);
@@ -114,6 +120,7 @@ describe("prices", () => {
     updated_at: at(10),
     ...fields,
   });
+  const priced = (id: number, new_price: string, currency = "JPY"): PriceRow => ({ inventory_id: id, sku: `SKU-${id}`, new_price, currency, timestamp: at(10) });
   const change = (fields: Partial<PriceUpdate> = {}): PriceUpdate => ({
     message_type: "price_update",
     action: "updated",
@@ -129,23 +136,27 @@ describe("prices", () => {
 
   it("follows a price and remembers where it came from", () => {
     const prices = new PriceTable();
-    prices.replace([price(), price({ id: 2, is_active: false, selling_price: "1.00" })], false);
-    prices.apply(change(), false, 5);
-    expect(prices.get("1 JPY")).toMatchObject({ price: "1100.00", changePercent: 10, trail: [1000, 1100], name: "Item 1" });
+    prices.replace([priced(1, "1000.00")]);
+    expect(prices.get("1 JPY")).toMatchObject({ name: "", partial: true });
+    prices.describe([price(), price({ id: 2, is_active: false, margin_percent: "1.00" })]);
+    prices.apply(change(), 5);
+    expect(prices.get("1 JPY")).toMatchObject({ price: "1100.00", changePercent: 10, trail: [1000, 1100], name: "Item 1", margin: 40, partial: false });
+    prices.replace([priced(1, "1200.00")]);
+    expect(prices.get("1 JPY")).toMatchObject({ price: "1200.00", trail: [1000, 1100, 1200], margin: 40 });
   });
 
   it("reckons the change itself when the publisher does not", () => {
     const prices = new PriceTable();
-    prices.replace([price()], false);
+    prices.replace([priced(1, "1000.00")]);
     const { price_change_percent: _, ...bare } = change({ new_price: 900, old_price: 1000 });
-    prices.apply(bare, false, 5);
+    prices.apply(bare, 5);
     expect(prices.get("1 JPY")!.changePercent).toBeCloseTo(-10);
   });
 
   it("keeps currencies apart and the latest movers on top", () => {
     const prices = new PriceTable();
-    prices.replace([price(), price({ id: 3, currency: "USD", selling_price: "7.00" }), price({ id: 4, inventory_id: 2, sku: "SKU-0" })], false);
-    prices.apply(change({ currency: "USD", new_price: "8.00", old_price: "7.00" }), false, 5);
+    prices.replace([priced(1, "1000.00"), priced(1, "7.00", "USD"), { ...priced(2, "5.00"), sku: "SKU-0" }]);
+    prices.apply(change({ currency: "USD", new_price: "8.00", old_price: "7.00" }), 5);
     expect(prices.view(10)).toEqual(["1 USD", "2 JPY", "1 JPY"]);
     expect(prices.get("1 JPY")!.price).toBe("1000.00");
   });

@@ -1,4 +1,4 @@
-/** WebSocket close codes that a page may see, and what it is to do about each. */
+/** WebSocket close codes that a page may see, and what it is to do about each. The server's own stand in `src/wire/codes.rs`. */
 export interface CloseMeaning {
   /** A short name, also the key of its translation. */
   name: "normal" | "away" | "protocol" | "lost" | "utf8" | "policy" | "tooBig" | "error" | "restart" | "busy" | "slow" | "noPong" | "other";
@@ -23,4 +23,10 @@ const MEANINGS: Record<number, CloseMeaning> = {
 
 export function closeMeaning(code: number): CloseMeaning {
   return MEANINGS[code] ?? { name: "other", reconnect: true };
+}
+
+/** What a close says beside its name, as in `service restart; after_ms=250`. */
+export function detailOf(reason: string, name: string): string | null {
+  const found = reason.split("; ").find((part) => part.startsWith(`${name}=`));
+  return found ? found.slice(name.length + 1) : null;
 }

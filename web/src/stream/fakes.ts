@@ -1,5 +1,5 @@
 import type { Clock } from "./clock";
-import type { Socket } from "./feed";
+import type { Socket } from "./connection";
 
 /** A clock for tests: time moves only when told. */
 export class FakeClock implements Clock {
@@ -47,8 +47,13 @@ export class FakeSocket implements Socket {
   onclose: Socket["onclose"] = null;
   onerror: Socket["onerror"] = null;
   closed = false;
+  sent: string[] = [];
 
   constructor(readonly url: string) {}
+
+  send(text: string): void {
+    this.sent.push(text);
+  }
 
   close(): void {
     this.closed = true;

@@ -1,88 +1,92 @@
 import { Backoff } from "./backoff";
 import type { Clock } from "./clock";
-import { closeMeaning } from "./codes";
-import { messageType, parseMessage, type Message } from "./messages";
-
-/** The part of a browser's WebSocket that a feed uses. */
-export interface Socket {
-  onopen: ((event: unknown) => void) | null;
-  onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: unknown) => void) | null;
-  close(code?: number, reason?: string): void;
-}
-
-export interface Closed {
-  code: number;
-  reason: string;
-  /** Whether the connection had been established before. A browser hides why it was not. */
-  opened: boolean;
-}
+import { closeMeaning, detailOf } from "./codes";
+import { Connection, type Closed, type Socket } from "./connection";
+import { messageType, positionOf, stands, type Message } from "./messages";
+import { Positions } from "./positions";
 
 export type Phase =
   /** Not started, or stopped by the page. */
   | { name: "idle" }
   | { name: "connecting"; attempt: number }
-  /** Connected, but what is shown may lack messages: the snapshot is being fetched, or could not be. */
-  | { name: "stale"; why: "connect" | "gap" | "failed" }
+  /** Connected, but what is shown may be incomplete: the rows are on their way, or messages are missing. */
+  | { name: "stale"; why: "rows" | "gap" }
+  /** Connected, but the server itself hears nothing from behind it: what is shown may be old. */
+  | { name: "stale"; why: "silent"; sinceMs: number }
   | { name: "live"; sinceMs: number }
-  /** Lost; the next attempt comes by itself at `retryAtMs`. */
-  | { name: "waiting"; attempt: number; retryAtMs: number; closed: Closed }
+  /** Lost; the next attempt comes by itself at `retryAtMs`, which is the server's word or a guess with jitter. */
+  | { name: "waiting"; attempt: number; retryAtMs: number; slot: boolean; closed: Closed }
   /** The browser has no network. The attempt comes when it returns. */
   | { name: "offline" }
   /** Closed for a reason that reconnecting does not mend. */
   | { name: "refused"; closed: Closed };
 
-/** Why a snapshot is wanted: after a connect and a gap the old one is void; a refresh only fills in details. */
-export type ResyncReason = "connect" | "gap" | "refresh";
+/** What the address says of where to begin. */
+export type Beginning = { positions: "true" } | { snapshot: "true" } | { since: string };
 
 export interface FeedOptions {
-  url: () => string;
+  url: (beginning: Beginning) => string;
   open: (url: string) => Socket;
   clock: Clock;
-  /** Messages in the order of the channel; `buffered` ones arrived while a snapshot was fetched and may be in it. */
-  onMessage: (message: Message, buffered: boolean) => void;
+  /** Messages in the order of their channel, each once. */
+  onMessage: (message: Message) => void;
+  /** All rows anew; what `onMessage` gets afterwards comes after them. Given for feeds that have rows. */
+  onRows?: (rows: Message[]) => void;
   onPhase?: (phase: Phase) => void;
-  /** Fetches the snapshot and puts it in place. A feed without one is live as soon as it is connected. */
-  resync?: (reason: ResyncReason, signal: AbortSignal) => Promise<void>;
   /** A connection that held this long was a good one: the next loss starts with a short delay again. */
   stableMs?: number;
-  /** Handshakes that hang longer are given up. */
-  connectTimeoutMs?: number;
-  /** Messages kept while a snapshot is fetched; beyond it all are dropped and the snapshot is fetched anew. */
-  bufferLimit?: number;
+  /** The server's first word and each part of the rows may take this long. */
+  beginTimeoutMs?: number;
 }
 
 export interface FeedCounts {
   received: number;
+  /** Of those, sent while there was no connection. */
+  recovered: number;
+  duplicates: number;
   malformed: number;
   gaps: number;
   reconnects: number;
 }
 
+/** The longest delay that the server can ask for; more is taken for a mistake. */
+const MAX_SLOT_MS = 600_000;
+
 /**
- * One live feed: connects, parses, reconnects, and keeps the order "socket first, then snapshot, then what arrived in
- * between", so that no change is lost between the two.
+ * One live feed. It begins with the feed's rows, notes the position of everything that arrives, and after any loss goes
+ * on exactly there; where that cannot be, it says so and has the rows sent anew.
  */
 export class Feed {
-  readonly counts: FeedCounts = { received: 0, malformed: 0, gaps: 0, reconnects: 0 };
+  readonly counts: FeedCounts = { received: 0, recovered: 0, duplicates: 0, malformed: 0, gaps: 0, reconnects: 0 };
   lastMessageAtMs: number | null = null;
+  lastGapAtMs: number | null = null;
 
   #phase: Phase = { name: "idle" };
-  #socket: Socket | null = null;
-  #opened = false;
-  #everOpened = false;
+  #connection: Connection | null = null;
+  #positions = new Positions();
+  /** Whether the rows are complete as of the positions. Without that, resuming would leave out what they lack. */
+  #whole: boolean;
+  #begun = false;
+  #everBegun = false;
+  /** The parts of the rows so far; null when none are on their way. */
+  #rows: Message[] | null = null;
+  #why: "rows" | "gap" = "rows";
+  /** Channels whose gap the server's first word has told already. */
+  #told = new Set<string>();
+  #silentSinceMs = new Map<string, number>();
+  #slotAtMs: number | null = null;
   #backoff: Backoff;
-  #cancelTimer: (() => void) | null = null;
+  #healing: Backoff;
+  #cancelRetry: (() => void) | null = null;
+  #cancelBegin: (() => void) | null = null;
   #cancelStable: (() => void) | null = null;
-  #resyncing: AbortController | null = null;
-  #resyncBackoff: Backoff;
-  #cancelResyncTimer: (() => void) | null = null;
-  #buffer: Message[] | null = null;
+  #cancelHeal: (() => void) | null = null;
 
   constructor(private readonly options: FeedOptions) {
     this.#backoff = new Backoff(options.clock);
-    this.#resyncBackoff = new Backoff(options.clock, { firstMs: 1_000, capMs: 15_000 });
+    // A gap meets all pages at once, so none of them asks for its rows at once.
+    this.#healing = new Backoff(options.clock, { firstMs: 500, capMs: 15_000 });
+    this.#whole = !options.onRows;
   }
 
   get phase(): Phase {
@@ -93,6 +97,7 @@ export class Feed {
     if (this.#phase.name === "idle" || this.#phase.name === "refused") this.#connect();
   }
 
+  /** Where it stands is kept: a later start goes on there. */
   stop(): void {
     this.#drop();
     this.#backoff.reset();
@@ -106,9 +111,8 @@ export class Feed {
 
   /** Drops a connection that may be dead without the browser knowing, as after a sleep of the machine. */
   reconnect(): void {
-    if (this.#phase.name === "idle") return;
-    this.#drop();
-    this.#connect();
+    if (this.#connection) this.#connect();
+    else this.retryNow();
   }
 
   networkLost(): void {
@@ -123,9 +127,9 @@ export class Feed {
     this.#connect();
   }
 
-  /** Fetches the snapshot again while live, to fill in what messages do not carry. */
-  refresh(): void {
-    if (this.#phase.name === "live" && !this.#resyncing) void this.#resync("refresh");
+  #beginning(): Beginning {
+    if (!this.#whole) return { snapshot: "true" };
+    return this.#positions.known ? { since: this.#positions.token() } : { positions: "true" };
   }
 
   #connect(): void {
@@ -133,130 +137,190 @@ export class Feed {
     this.#set({ name: "connecting", attempt: this.#backoff.attempt });
     let socket: Socket;
     try {
-      socket = this.options.open(this.options.url());
+      socket = this.options.open(this.options.url(this.#beginning()));
     } catch {
       this.#lost({ code: 1006, reason: "", opened: false });
       return;
     }
-    this.#socket = socket;
-    this.#cancelTimer = this.options.clock.after(this.options.connectTimeoutMs ?? 10_000, () => {
-      if (this.#socket === socket) this.#lost({ code: 1006, reason: "timeout", opened: false });
+    this.#connection = new Connection(socket, this.options.clock, {
+      opened: () => this.#awaitBeginning(),
+      received: (message) => this.#receive(message),
+      lost: (closed) => this.#lost(closed),
     });
-    socket.onopen = () => {
-      if (this.#socket === socket) this.#open();
-    };
-    socket.onmessage = (event) => {
-      if (this.#socket === socket) this.#receive(event.data);
-    };
-    socket.onclose = (event) => {
-      if (this.#socket === socket) this.#lost({ code: event.code, reason: event.reason, opened: this.#opened });
-    };
-    // A close event always follows an error event and says more.
-    socket.onerror = null;
   }
 
-  #open(): void {
-    this.#opened = true;
-    this.#cancelTimer?.();
-    this.#cancelTimer = null;
-    if (this.#everOpened) this.counts.reconnects += 1;
-    this.#everOpened = true;
-    this.#cancelStable = this.options.clock.after(this.options.stableMs ?? 5_000, () => this.#backoff.reset());
-    void this.#resync("connect");
-  }
-
-  async #resync(reason: ResyncReason): Promise<void> {
-    const { resync, clock } = this.options;
-    if (!resync) {
-      this.#set({ name: "live", sinceMs: clock.now() });
-      return;
-    }
-    this.#cancelResyncTimer?.();
-    this.#resyncing?.abort();
-    const run = new AbortController();
-    this.#resyncing = run;
-    this.#buffer ??= [];
-    if (reason !== "refresh") this.#set({ name: "stale", why: reason });
-    try {
-      await resync(reason, run.signal);
-    } catch {
-      if (this.#resyncing !== run) return;
-      this.#resyncing = null;
-      if (reason === "refresh") {
-        this.#drain();
-        return;
-      }
-      // The messages stay buffered: without a snapshot there is nothing to apply them to.
-      this.#set({ name: "stale", why: "failed" });
-      this.#cancelResyncTimer = clock.after(this.#resyncBackoff.nextMs(), () => void this.#resync(reason));
-      return;
-    }
-    // A newer run or a lost connection made this answer void.
-    if (this.#resyncing !== run) return;
-    this.#resyncing = null;
-    this.#resyncBackoff.reset();
-    this.#drain();
-    if (reason !== "refresh") this.#set({ name: "live", sinceMs: clock.now() });
-  }
-
-  #drain(): void {
-    const buffered = this.#buffer ?? [];
-    this.#buffer = null;
-    for (const message of buffered) this.options.onMessage(message, true);
-  }
-
-  #receive(data: unknown): void {
-    const message = parseMessage(data);
+  #receive(message: Message | null): void {
     if (!message) {
+      this.counts.malformed += 1;
+      return;
+    }
+    const position = positionOf(message);
+    // What has a position is data, whatever it calls itself; what has none is the server's own word.
+    if (!position) {
+      this.#listen(message);
+      return;
+    }
+    // A fold may stand behind a later message that was not folded; it is the only one of its kind all the same.
+    if (!this.#positions.reach(position) && !("_fold" in message)) {
+      this.counts.duplicates += 1;
+      return;
+    }
+    if ("data" in message && Object.keys(message).length === 2 && typeof message["data"] !== "object") {
       this.counts.malformed += 1;
       return;
     }
     this.counts.received += 1;
     this.lastMessageAtMs = this.options.clock.now();
-    if (messageType(message) === "gap") {
-      this.counts.gaps += 1;
-      void this.#resync("gap");
-      return;
-    }
-    if (this.#buffer) this.#keep(this.#buffer, message);
-    else this.options.onMessage(message, false);
+    this.options.onMessage(message);
   }
 
-  #keep(buffer: Message[], message: Message): void {
-    buffer.push(message);
-    if (buffer.length <= (this.options.bufferLimit ?? 10_000)) return;
-    // What is dropped here is in the snapshot that is asked for after it.
-    buffer.length = 0;
-    if (this.#resyncing) void this.#resync("gap");
+  #listen(message: Message): void {
+    const channel = String(message["channel"]);
+    switch (messageType(message)) {
+      case "subscribed":
+        this.#begin(message);
+        break;
+      case "snapshot":
+        this.#takeRows(message);
+        break;
+      case "gap":
+        if (this.#told.delete(channel)) break;
+        this.#positions.restart(channel, message["since"]);
+        this.#missed();
+        this.#heal();
+        break;
+      case "stale":
+        this.#silentSinceMs.set(channel, this.options.clock.now() - (Number(message["silent_ms"]) || 0));
+        this.#settle();
+        break;
+      case "live":
+        this.#silentSinceMs.delete(channel);
+        this.#settle();
+        break;
+      case "reconnect":
+        this.#positions.merge(message["since"]);
+        this.#takeSlot(message["after_ms"]);
+        break;
+      default:
+        this.counts.malformed += 1;
+    }
+  }
+
+  #begin(message: Message): void {
+    const channels = stands(message);
+    const missed = Object.keys(channels).filter((name) => channels[name]!.gap === true);
+    if (this.#everBegun) this.counts.reconnects += 1;
+    this.#begun = this.#everBegun = true;
+    this.#positions.begin(message["since"], channels);
+    for (const stand of Object.values(channels)) this.counts.recovered += Number(stand.recovered) || 0;
+    this.#told = new Set(missed);
+    this.#silentSinceMs.clear();
+    this.#why = missed.length > 0 ? "gap" : "rows";
+    if (missed.length > 0) {
+      this.#missed();
+      this.#whole = !this.options.onRows;
+    }
+    this.#cancelStable = this.options.clock.after(this.options.stableMs ?? 5_000, () => {
+      this.#backoff.reset();
+      this.#healing.reset();
+    });
+    if (this.#whole) this.#endBeginning();
+    else {
+      this.#rows = [];
+      this.#awaitBeginning();
+    }
+    this.#settle();
+  }
+
+  #takeRows(message: Message): void {
+    const part = message["rows"];
+    this.#rows ??= [];
+    if (Array.isArray(part)) for (const row of part) this.#rows.push(row as Message);
+    if (message["last"] !== true) {
+      this.#awaitBeginning();
+      return;
+    }
+    const rows = this.#rows;
+    this.#rows = null;
+    this.#endBeginning();
+    this.options.onRows?.(rows);
+    // The channel may have moved on faster than the rows could be read.
+    if (!this.#positions.continues(message["since"])) this.#heal();
+    else if (!this.#cancelHeal) this.#whole = true;
+    this.#settle();
+  }
+
+  /** Has the rows sent anew, if there are any; otherwise what is gone is gone, and has been told. */
+  #heal(): void {
+    if (!this.options.onRows) return;
+    this.#whole = false;
+    this.#why = "gap";
+    this.#cancelHeal ??= this.options.clock.after(this.#healing.nextMs(), () => this.#connect());
+    this.#settle();
+  }
+
+  #missed(): void {
+    this.counts.gaps += 1;
+    this.lastGapAtMs = this.options.clock.now();
+  }
+
+  /** The phase of a connection that holds. */
+  #settle(): void {
+    if (!this.#begun) return;
+    if (!this.#whole) {
+      this.#set({ name: "stale", why: this.#why });
+    } else if (this.#silentSinceMs.size > 0) {
+      this.#set({ name: "stale", why: "silent", sinceMs: Math.min(...this.#silentSinceMs.values()) });
+    } else if (this.#phase.name !== "live") {
+      this.#set({ name: "live", sinceMs: this.options.clock.now() });
+    }
+  }
+
+  #awaitBeginning(): void {
+    this.#cancelBegin?.();
+    this.#cancelBegin = this.options.clock.after(this.options.beginTimeoutMs ?? 10_000, () =>
+      this.#lost({ code: 1006, reason: "timeout", opened: true }),
+    );
+  }
+
+  #endBeginning(): void {
+    this.#cancelBegin?.();
+    this.#cancelBegin = null;
+  }
+
+  /** The server goes and has said when to come back: exactly then, because it has dealt the moments out. */
+  #takeSlot(afterMs: unknown): void {
+    const delayMs = typeof afterMs === "number" ? afterMs : NaN;
+    if (!(delayMs >= 0 && delayMs <= MAX_SLOT_MS)) return;
+    this.#slotAtMs = this.options.clock.now() + delayMs;
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.options.clock.after(delayMs, () => this.#connect());
   }
 
   #lost(closed: Closed): void {
+    const { clock } = this.options;
+    this.#positions.merge(detailOf(closed.reason, "since"));
+    const asked = detailOf(closed.reason, "after_ms");
+    if (this.#slotAtMs === null && asked !== null) this.#takeSlot(Number(asked));
+    const slotAtMs = this.#slotAtMs;
     this.#drop();
     if (!closeMeaning(closed.code).reconnect) {
       this.#set({ name: "refused", closed });
       return;
     }
-    const delayMs = this.#backoff.nextMs();
-    const retryAtMs = this.options.clock.now() + delayMs;
-    this.#cancelTimer = this.options.clock.after(delayMs, () => this.#connect());
-    this.#set({ name: "waiting", attempt: this.#backoff.attempt, retryAtMs, closed });
+    const delayMs = slotAtMs === null ? this.#backoff.nextMs() : Math.max(0, slotAtMs - clock.now());
+    this.#cancelRetry = clock.after(delayMs, () => this.#connect());
+    this.#set({ name: "waiting", attempt: this.#backoff.attempt, retryAtMs: clock.now() + delayMs, slot: slotAtMs !== null, closed });
   }
 
   #drop(): void {
-    this.#cancelTimer?.();
-    this.#cancelStable?.();
-    this.#cancelResyncTimer?.();
-    this.#cancelTimer = this.#cancelStable = this.#cancelResyncTimer = null;
-    this.#resyncing?.abort();
-    this.#resyncing = null;
-    this.#buffer = null;
-    this.#opened = false;
-    const socket = this.#socket;
-    this.#socket = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-      socket.close();
-    }
+    for (const cancel of [this.#cancelRetry, this.#cancelBegin, this.#cancelStable, this.#cancelHeal]) cancel?.();
+    this.#cancelRetry = this.#cancelBegin = this.#cancelStable = this.#cancelHeal = null;
+    this.#slotAtMs = null;
+    this.#rows = null;
+    this.#begun = false;
+    this.#connection?.close();
+    this.#connection = null;
   }
 
   #set(phase: Phase): void {

@@ -1,7 +1,30 @@
+import type { Position } from "./positions";
+
 /** What the five feeds send. Fields that a publisher may leave out are optional, and unknown fields pass through. */
 export type Id = number | string;
 /** Money may arrive as an exact decimal in a string; it becomes a number only to be shown. */
 export type Amount = number | string;
+
+/** A row of the inventory, in the words of its updates. */
+export interface InventoryRow {
+  item_id: Id;
+  sku: string;
+  name: string;
+  category: string | null;
+  stock_quantity: number;
+  available_quantity: number;
+  is_low_stock: boolean;
+  timestamp: string;
+}
+
+/** The price in force of an item in one currency. */
+export interface PriceRow {
+  inventory_id: Id;
+  sku: string;
+  new_price: Amount;
+  currency: string;
+  timestamp: string;
+}
 
 export interface InventoryUpdate {
   message_type: "inventory_update";
@@ -73,6 +96,27 @@ export function parseMessage(text: unknown): Message | null {
 export function messageType(message: Message): string {
   const type = message["message_type"];
   return typeof type === "string" ? type : "";
+}
+
+/** Where a message stands. The server's own words stand nowhere. */
+export function positionOf(message: Message): Position | null {
+  const position = message["_position"] as Partial<Position> | undefined;
+  if (typeof position !== "object" || position === null) return null;
+  const { channel, epoch, offset } = position;
+  if (typeof channel !== "string" || typeof epoch !== "string" || typeof offset !== "number") return null;
+  return { channel, epoch, offset };
+}
+
+export interface Stand {
+  epoch?: unknown;
+  recovered?: unknown;
+  gap?: unknown;
+}
+
+/** Where each channel of a feed stands as the server's first word has it. */
+export function stands(message: Message): Record<string, Stand> {
+  const channels = message["channels"];
+  return typeof channels === "object" && channels !== null ? (channels as Record<string, Stand>) : {};
 }
 
 const isId = (value: unknown): boolean => typeof value === "number" || typeof value === "string";
