@@ -140,11 +140,27 @@ fn instructors(parts: &Parts) -> Router<Parts> {
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
-/// Back ends and tools of job matching, by method as above.
+/// Back ends and tools of job matching. Jobs are for everybody to read; what is known about a user, for himself.
 fn job_matching(parts: &Parts) -> Router<Parts> {
-    let recipients =
-        Router::new().route("/api/v2/email/unsubscribe", get(email::unsubscribe_page).post(email::unsubscribe));
-    Router::new()
+    let jobs = Router::new()
+        .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
+        .route("/api/v2/jobs/bulk", post(bulk::jobs))
+        .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
+        .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method));
+    let search = Router::new()
+        .route("/api/v2/jobs/search", post(jobs::search))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::readers));
+    let people = Router::new()
+        .route("/api/v2/users", get(users::list).post(users::create))
+        .route("/api/v2/users/bulk", post(bulk::users))
+        .route("/api/v2/users/{id}", get(users::get).put(users::update).patch(users::update).delete(users::delete))
+        .route("/api/v2/users/{id}/profile", get(users::profile).put(users::set_profile))
+        .route("/api/v2/users/{id}/behavior", get(users::behavior).post(users::log))
+        .route("/api/v2/matching/users/{id}", get(matches::of_user))
+        .route("/api/v2/matching/score", post(matches::score))
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::people));
+    let work = Router::new()
         .route("/api/v1/batch/trigger", post(batch::trigger))
         .route("/api/v1/batch/status", get(batch::list))
         .route("/api/v1/batch/status/{id}", get(batch::get))
@@ -155,27 +171,20 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
         .route("/api/v2/batch/status/{id}", get(batch::get))
         .route("/api/v2/batch/cancel/{id}", post(batch::cancel))
         .route("/api/v2/batch/retry/{id}", post(batch::retry))
-        .route("/api/v2/matching/users/{id}", get(matches::of_user))
-        .route("/api/v2/matching/score", post(matches::score))
+        .route("/api/v1/tasks/{id}/status", get(bulk::task))
         .route("/api/v2/email", get(email::list))
         .route("/api/v2/email/preview/{id}", get(email::preview))
         .route("/api/v2/email/bounces", post(email::bounce))
         .route("/api/v2/monitoring/batches", get(monitor::batches))
         .route("/api/v2/monitoring/matches", get(monitor::matches))
         .route("/api/v2/monitoring/queues", get(monitor::queues))
-        .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
-        .route("/api/v2/jobs/bulk", post(bulk::jobs))
-        .route("/api/v2/users/bulk", post(bulk::users))
-        .route("/api/v1/tasks/{id}/status", get(bulk::task))
-        .route("/api/v2/jobs/search", post(jobs::search))
-        .route("/api/v2/jobs/{id}", get(jobs::get).put(jobs::update).patch(jobs::update).delete(jobs::delete))
-        .route("/api/v2/jobs/{id}/scoring", post(jobs::scoring))
-        .route("/api/v2/users", get(users::list).post(users::create))
-        .route("/api/v2/users/{id}", get(users::get).put(users::update).patch(users::update).delete(users::delete))
-        .route("/api/v2/users/{id}/profile", get(users::profile).put(users::set_profile))
-        .route("/api/v2/users/{id}/behavior", get(users::behavior).post(users::log))
-        .route_layer(from_fn_with_state(parts.gate.clone(), guard::by_method))
-        // Whoever holds the link of a mail has no other credentials.
+        .route_layer(from_fn_with_state(parts.gate.clone(), guard::writers));
+    // Whoever holds the link of a mail has no other credentials.
+    let recipients =
+        Router::new().route("/api/v2/email/unsubscribe", get(email::unsubscribe_page).post(email::unsubscribe));
+    jobs.merge(search)
+        .merge(people)
+        .merge(work)
         .merge(recipients)
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))

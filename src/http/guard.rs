@@ -133,6 +133,43 @@ pub async fn by_method(State(gate): State<Gate>, request: Request, next: Next) -
     pass(&gate, permission, request, next).await
 }
 
+/// Middleware: lets through who may read; for questions that are too long for a URL, and so are posted.
+pub async fn readers(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    pass(&gate, Permission::Read, request, next).await
+}
+
+/// Middleware for what is known about people: each may read what the route's `{id}` says is his own; whoever may write,
+/// may do the rest, and delete with the permission for that.
+pub async fn people(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let asked = match request.extract_parts::<RawPathParams>().await {
+        Ok(params) => params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.to_owned()),
+        Err(_) => None,
+    };
+    let is_own = |identity: &Identity| reads && asked.as_deref() == Some(&*identity.subject);
+    let permission = match *request.method() {
+        Method::DELETE => Permission::Delete,
+        _ => Permission::Write,
+    };
+    let caller = Caller::by_header(&gate, &mut request).await;
+    let allowed = caller.and_then(|identity| {
+        let needed = if is_own(&identity) { Permission::Read } else { permission };
+        permit(identity, needed)
+    });
+    match allowed {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Middleware: lets through who may write, for reading too: what a back end sees and its users do not.
+pub async fn writers(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    pass(&gate, Permission::Write, request, next).await
+}
+
 /// Middleware: lets through who may manage.
 pub async fn managers_only(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     pass(&gate, Permission::Manage, request, next).await
