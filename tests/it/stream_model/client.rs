@@ -62,6 +62,9 @@ struct Seen {
     positions: HashMap<String, u64>,
     /// What should never have been.
     problem: Option<String>,
+    /// What it is at, and the last that it was told.
+    doing: &'static str,
+    last: String,
 }
 
 enum End {
@@ -99,7 +102,8 @@ impl Client {
                     return Ok(());
                 }
                 if tokio::time::Instant::now() > deadline {
-                    return Err(format!("knows {:?} instead of {expected:?}", seen.stock));
+                    let Seen { stock, doing, last, .. } = &*seen;
+                    return Err(format!("knows {stock:?} instead of {expected:?}; is {doing} after {last}"));
                 }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -117,7 +121,8 @@ async fn run(shared: Arc<Shared>) {
     let mut end = End::Anew;
     loop {
         let query = {
-            let seen = shared.seen.lock().expect("lock");
+            let mut seen = shared.seen.lock().expect("lock");
+            seen.doing = "connecting";
             match end {
                 End::Resume if !seen.positions.is_empty() => {
                     let since: Vec<String> = seen.positions.iter().map(|(epoch, at)| format!("{epoch}:{at}")).collect();
@@ -127,9 +132,11 @@ async fn run(shared: Arc<Shared>) {
             }
         };
         let Some(mut socket) = connect(&shared, &query).await else {
+            shared.seen.lock().expect("lock").doing = "waiting to connect";
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
+        shared.seen.lock().expect("lock").doing = "listening";
         end = listen(&shared, &mut socket).await;
     }
 }
@@ -159,6 +166,7 @@ async fn listen(shared: &Shared, socket: &mut WebSocketStream<TcpStream>) -> End
         let Message::Text(text) = message else { continue };
         let message: Value = serde_json::from_str(&text).expect("json");
         let mut seen = shared.seen.lock().expect("lock");
+        seen.last = text.chars().take(200).collect();
         match message["message_type"].as_str() {
             Some("subscribed") => {
                 // Where it begins; what it resumes from is what it has.
