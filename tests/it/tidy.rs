@@ -52,7 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Libraries that stay in their place: paths under `src/` that begin or end so.
 const PLACES: &[(&str, &[&str])] = &[
     // `feeds/failure.rs` is how a rule's refusal becomes an answer.
-    ("axum", &["http/", "session/", "/routes.rs", "feeds/failure.rs", "admin/", "app.rs", "routes.rs"]),
+    ("axum", &["http/", "session/", "/routes.rs", "feeds/failure.rs", "admin/", "app/mod.rs", "routes.rs"]),
     ("sqlx", &["db/"]),
     ("fred", &["stream/broker/redis/", "queue/redis.rs", "http/limits/redis.rs"]),
     ("influxdb2", &["series/influx/"]),
@@ -79,7 +79,7 @@ struct Source {
 }
 
 impl Source {
-    /// `stream` for `stream/hub/mod.rs`, `app` for `app.rs`.
+    /// `stream` for `stream/hub/mod.rs`, `routes` for `routes.rs`.
     fn top(&self) -> &str {
         let first = self.path.split('/').next().unwrap();
         first.strip_suffix(".rs").unwrap_or(first)

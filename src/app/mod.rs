@@ -1,6 +1,8 @@
 //! The app as a value: `build` makes every part once, `serve` runs them and ends them in order.
 
-use std::path::Path;
+mod past; // the time series
+mod workers; // learning events and job matching
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,23 +10,23 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::past::Past;
+use self::workers::{apply_events, matching, progress, stream};
 use crate::admin::{self, Admin, Probe};
-use crate::alerts::{Alerts, Letter, Mailer};
+use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::db::{Db, DbMetrics, DbOptions};
-use crate::feeds::history::{History, OwnFigures};
+use crate::db::{Db, DbMetrics};
+use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
-use crate::feeds::matching::{Matching, Parcel, Postman};
 use crate::feeds::price::Prices;
-use crate::feeds::progress::{self, Effects, JournalChoice, Progress, Watch};
 use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
 use crate::http::limits::Limits;
 use crate::http::{layers, server};
-use crate::queue::{Intake, Journal, Outcome, Queue, RedisStream};
+use crate::queue::Queue;
 use crate::routes::{self, Parts};
-use crate::series::{self, DeadLetters, Embedded, Influx, Series, SeriesMetrics, Writer};
+use crate::series::Series;
 use crate::session::{Sessions, Snapshots};
 use crate::stream::{
     Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource,
@@ -211,79 +213,6 @@ fn queue(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry, t
     Ok(queue)
 }
 
-/// Where accepted events wait, when that is Redis.
-async fn stream(settings: &Settings) -> anyhow::Result<Option<RedisStream>> {
-    match (&settings.redis.url, settings.progress.journal) {
-        (None, _) | (_, JournalChoice::Table) => Ok(None),
-        (Some(url), _) => {
-            let options = settings.progress.journal_options();
-            let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
-            Ok(Some(stream.context("Redis (REDIS_URL) cannot be used")?))
-        }
-    }
-}
-
-fn progress(
-    settings: &Settings,
-    db: &Db,
-    clock: &Clock,
-    queue: &Queue,
-    stream: Option<RedisStream>,
-    registry: &mut Registry,
-    tasks: &Tasks,
-) -> Progress {
-    let journal = stream.map_or_else(|| Journal::Table(queue.clone()), |stream| Journal::Redis(Box::new(stream)));
-    let options = settings.progress.clone();
-    let intake = Intake::start(journal, progress::TOPIC, &options.journal_options(), tasks, registry);
-    Progress::new(db.clone(), clock.clone(), intake, options, registry)
-}
-
-/// Events and signals, in `tasks`.
-#[allow(clippy::too_many_arguments, reason = "the parts of the app")]
-fn apply_events(
-    settings: &Settings,
-    db: &Db,
-    clock: &Clock,
-    queue: &Queue,
-    outbox: &Outbox,
-    writer: &Writer,
-    stream: Option<RedisStream>,
-    registry: &mut Registry,
-    tasks: &Tasks,
-) {
-    let options = settings.progress.clone();
-    let watch = Watch::new(db.clone(), clock.clone(), outbox.clone(), options.clone(), registry);
-    let effects = Effects::new(clock.clone(), outbox.clone(), writer.clone(), options, registry);
-    tasks.spawn("progress events", effects.run(queue.clone(), stream, tasks.stop()));
-    tasks.spawn("progress watch", watch.run(tasks.stop()));
-}
-
-fn matching(settings: &Settings, db: &Db, outbox: &Outbox, clock: &Clock) -> anyhow::Result<Matching> {
-    settings.matching.check()?;
-    let post = Box::new(PostOffice(Mailer::new(&settings.smtp)?));
-    Ok(Matching::new(db.clone(), outbox.clone(), clock.clone(), settings.matching.clone(), post))
-}
-
-/// The mails of job matching go out the way of alerts.
-struct PostOffice(Option<Mailer>);
-
-#[async_trait::async_trait]
-impl Postman for PostOffice {
-    async fn deliver(&self, parcel: Parcel<'_>) -> Outcome {
-        let Some(mailer) = &self.0 else { return Outcome::Retry("no mail server is configured (SMTP_HOST)".into()) };
-        let letter = Letter {
-            delivery_id: &parcel.delivery_id,
-            to: parcel.to,
-            subject: parcel.letter.subject,
-            text: parcel.letter.text,
-            html: parcel.letter.html,
-            unsubscribe_url: &parcel.unsubscribe_url,
-            at: parcel.at,
-        };
-        mailer.post(letter).await
-    }
-}
-
 /// Runs the queue's workers alone until `stop`.
 pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let (clock, tasks, mut registry) = (Clock::system(), Tasks::new(), admin::registry());
@@ -311,67 +240,6 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
     past.close(deadline.saturating_duration_since(Instant::now())).await;
     db.close().await;
     Ok(())
-}
-
-/// The time series: what feeds write to, and the store that keeps it.
-struct Past {
-    writer: Writer,
-    store: Arc<dyn Series>,
-    dead: DeadLetters,
-    tasks: Tasks,
-    /// The embedded store's own file; closed at the end.
-    file: Option<Db>,
-}
-
-impl Past {
-    /// InfluxDB where it is set; otherwise the PostgreSQL that all nodes share, or a file beside the SQLite database, so
-    /// that points do not wait for rows nor rows for points. An InfluxDB that is away is no reason not to start.
-    async fn open(settings: &Settings, db: &Db, clock: &Clock, registry: &mut Registry) -> anyhow::Result<Self> {
-        let (options, metrics) = (&settings.series, SeriesMetrics::register(registry));
-        let folder = settings.server.data_dir.join("series");
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let (tasks, mut file) = (Tasks::new(), None);
-        let store: Arc<dyn Series> = match settings.influxdb.options()? {
-            Some(at) => Arc::new(Influx::new(at, options.clone(), clock.clone())?),
-            None => {
-                let db = match db.engine() {
-                    "postgres" => db.clone(),
-                    _ => file.insert(open_series_file(&folder).await?).clone(),
-                };
-                let embedded = Embedded::open(db, clock.clone(), options.clone(), metrics.clone()).await;
-                let embedded = embedded.context("the tables of the time series cannot be used")?;
-                tasks.spawn("series roll-up", embedded.clone().tend(tasks.stop()));
-                Arc::new(embedded)
-            }
-        };
-        let started = series::start(&folder, store.clone(), options, clock, &metrics, &tasks);
-        let (writer, dead) = started.context("the spool of time series cannot be used")?;
-        Ok(Self { writer, store, dead, tasks, file })
-    }
-
-    fn history(&self, clock: &Clock) -> History {
-        History::new(self.store.clone(), self.dead.clone(), clock.clone())
-    }
-
-    /// Sends what the store takes within the time; the rest stays in the spool.
-    async fn close(self, within: Duration) {
-        // Before the batcher, which a store that hangs may hold up until it is aborted.
-        if tokio::time::timeout(within, self.writer.flush()).await.is_err() {
-            tracing::error!("the disk did not take the last points in time");
-        }
-        log_aborted(self.tasks.drain(within).await);
-        if let Some(file) = self.file {
-            file.close().await;
-        }
-    }
-}
-
-/// Few connections: one task writes, and charts are read now and then. Its statements are not among the database's figures.
-async fn open_series_file(folder: &Path) -> anyhow::Result<Db> {
-    let options = DbOptions { pool_size: 4, ..DbOptions::default() };
-    let url = format!("sqlite://{}", folder.join("series.db").display());
-    let metrics = DbMetrics::register(&mut Registry::default());
-    Db::open(&url, &options, metrics).await.context("the file of the time series cannot be used")
 }
 
 /// What this server is called among others that write to the same store.
