@@ -115,6 +115,7 @@ pub(super) fn audience_spec(
         channels,
         filter: wishes.filter.clone(),
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
+        alias: None,
     }
 }
 

@@ -1,14 +1,15 @@
 //! An audience: the connections that are to get exactly the same bytes. Filters run once an audience, not once a client.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex};
+use std::sync::{Arc, Mutex as SyncMutex, OnceLock};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::line::Line;
 use super::outbox::Marks;
-use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, WhenFull};
+use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, Publication, WhenFull};
 use crate::wire::Form;
+use crate::wire::centrifuge::{Delta, Shape};
 
 /// What makes two subscribers equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub struct AudienceSpec {
     pub channels: Vec<Channel>,
     pub filter: Filter,
     pub pace: Pace,
+    /// What the one channel is called to these subscribers, where that is not its own name.
+    pub alias: Option<Channel>,
 }
 
 /// How messages may become fewer.
@@ -66,6 +69,10 @@ pub(super) struct ActiveChannel {
     pub id: u64,
     /// Connections a shard has, or is about to have, on this channel: where a publication must go.
     pub on_shard: Box<[AtomicU32]>,
+    /// The same by form: what is worth encoding before the shards are told.
+    pub on_form: [AtomicU32; Form::COUNT],
+    /// Who listens within the process.
+    pub ear: OnceLock<mpsc::Sender<Arc<Publication>>>,
     /// Audiences that hold this channel.
     watchers: AtomicUsize,
     /// Whether the broker has confirmed the subscription; held across the broker call, so that nobody asks twice.
@@ -81,10 +88,17 @@ impl ActiveChannel {
             channel,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             on_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            on_form: [const { AtomicU32::new(0) }; Form::COUNT],
+            ear: OnceLock::new(),
             watchers: AtomicUsize::new(0),
             subscribed: Mutex::new(false),
             line: Mutex::new(Line::new(history)),
         }
+    }
+
+    pub fn wants_patches(&self) -> bool {
+        let patches = Shape::all().filter(|shape| shape.delta == Delta::Patch);
+        patches.into_iter().any(|shape| self.on_form[Form::PLAIN + shape.index()].load(Ordering::Relaxed) > 0)
     }
 
     pub fn watched(&self) -> bool {

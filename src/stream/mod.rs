@@ -19,6 +19,7 @@ mod position;
 mod presence; // who watches a channel, on all nodes
 mod publication;
 mod snapshot; // the state behind a feed
+mod subscribe; // the same, channel by channel
 
 pub use audience::{Audience, AudienceSpec, Pace};
 pub use broker::{
@@ -29,12 +30,13 @@ pub use explain::Fate;
 pub use feed::{FeedSpec, FilterParam, FoldRule, WhenFull};
 pub use filter::{Filter, Term};
 pub use history::HistoryOptions;
-pub use hub::{Hub, HubOptions, Peer, Probe, Ticket};
+pub use hub::{Client, Heartbeat, Hub, HubOptions, Peer, Probe, Ticket};
 pub use join::{Joining, Missed, OnGap};
 pub use ledger::Account;
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};
-pub use presence::{Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence};
-pub use publication::{Kind, Publication, Tags};
+pub use presence::{Attending, Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence, ShownInfo};
+pub use publication::{CLIENT_INFO, Kind, Publication, Tags};
 pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};
+pub use subscribe::{Listening, Recover, Stand, Subscribing};

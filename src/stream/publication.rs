@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Channel, Mark, Position, StreamMetrics};
+use super::{AudienceSpec, Channel, Mark, Position, StreamMetrics};
+use crate::wire::centrifuge::{ClientInfo, Event, Shape, Told, Unsubscribed, event_frame, publication_frame};
 use crate::wire::{Form, top_level_fields, with_field};
 
 /// Names and values that a subscriber can filter by, such as `("category", "Electronics")`.
@@ -35,7 +36,11 @@ pub struct Publication {
     pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
-    frames: [OnceLock<Bytes>; Form::COUNT],
+    frames: [OnceLock<Bytes>; Form::PLAIN],
+    /// Those of the channel protocol, once somebody wants one.
+    pushes: OnceLock<Box<[OnceLock<Bytes>; Shape::COUNT]>>,
+    /// The data of the channel's publication before this one, where patches are wanted.
+    base: OnceLock<Bytes>,
     fields: OnceLock<Vec<(String, String)>>,
 }
 
@@ -51,6 +56,8 @@ impl Publication {
             restart: None,
             accepted_at: Instant::now(),
             frames: Default::default(),
+            pushes: OnceLock::new(),
+            base: OnceLock::new(),
             fields: OnceLock::new(),
         }
     }
@@ -74,7 +81,14 @@ impl Publication {
     }
 
     /// The ready frame of this publication in a form; made at the first call, shared by all others.
+    /// Empty where there is nothing to tell in that form.
     pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
+        if let Some(shape) = form.shape() {
+            return self.pushes.get_or_init(Box::default)[shape.index()].get_or_init(|| {
+                metrics.encoded(form.dialect);
+                self.push(shape, &self.channel)
+            });
+        }
         self.frames[form.index()].get_or_init(|| {
             metrics.encoded(form.dialect);
             match (&self.position, form.positioned) {
@@ -85,6 +99,43 @@ impl Publication {
                 _ => form.dialect.encode(&self.data),
             }
         })
+    }
+
+    /// What the members of an audience get: the shared frame, or one under the name by which they know the channel.
+    pub(super) fn frame_for(&self, spec: &AudienceSpec, metrics: &StreamMetrics) -> Bytes {
+        match (&spec.alias, spec.form.shape()) {
+            (Some(alias), Some(shape)) => self.push(shape, alias),
+            _ => self.frame(spec.form, metrics).clone(),
+        }
+    }
+
+    /// Told before the first frame is made.
+    pub(super) fn set_base(&self, base: Bytes) {
+        let _ = self.base.set(base);
+    }
+
+    fn push(&self, shape: Shape, channel: &Channel) -> Bytes {
+        if self.kind == Kind::Notice {
+            let again = Event::Unsubscribe(Unsubscribed::InsufficientState);
+            // Whatever else there is to say about a channel, the protocol has no word for.
+            return self.restart.as_ref().map_or_else(Bytes::new, |_| event_frame(shape.encoding, channel.as_str(), again));
+        }
+        if let Some(watched) = self.channel.watched() {
+            let event = presence_event(&self.data);
+            return event.map_or_else(Bytes::new, |event| event_frame(shape.encoding, watched, event));
+        }
+        publication_frame(shape, self.told(channel.as_str()))
+    }
+
+    /// What subscribers of the channel protocol are told, under the name by which they know the channel.
+    pub fn told<'a>(&'a self, channel: &'a str) -> Told<'a> {
+        let shared = self.position.as_ref().filter(|position| !position.is_local());
+        let (tags, info) = match self.tags.split_last() {
+            Some(((name, info), tags)) if name == CLIENT_INFO => (tags, Some(info.as_str())),
+            _ => (&self.tags[..], None),
+        };
+        let offset = shared.map_or(0, |position| position.offset);
+        Told { channel, data: &self.data, offset, tags, base: self.base.get().map(|base| &base[..]), info }
     }
 
     /// Whether no filter holds it back.
@@ -100,7 +151,8 @@ impl Publication {
     /// What it holds in memory, frames that have been made included.
     pub fn size_bytes(&self) -> usize {
         let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let frames: usize = self.frames.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        let pushes = self.pushes.get().into_iter().flat_map(|pushes| pushes.iter());
+        let frames: usize = self.frames.iter().chain(pushes).filter_map(OnceLock::get).map(Bytes::len).sum();
         size_of::<Self>() + self.data.len() + tags + frames
     }
 
@@ -109,6 +161,36 @@ impl Publication {
         let tagged = self.tags.iter().any(|(tag, _)| tag == name);
         let pairs = if tagged { &self.tags } else { self.fields.get_or_init(|| top_level_fields(&self.data)) };
         pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The last tag of what a client published: who it is, as JSON. Nobody else may set it.
+pub const CLIENT_INFO: &str = "_client_info";
+
+/// What is told on `presence:<channel>`, as far as the channel protocol has words for it.
+fn presence_event(data: &[u8]) -> Option<Event> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        action: String,
+        client: String,
+        user: Option<String>,
+        conn_info: Option<Box<serde_json::value::RawValue>>,
+        chan_info: Option<Box<serde_json::value::RawValue>>,
+    }
+    let said: Said = serde_json::from_slice(data).ok()?;
+    let raw = |info: Option<Box<serde_json::value::RawValue>>| {
+        info.map(|info| Bytes::from(String::from(Box::<str>::from(info)))).unwrap_or_default()
+    };
+    let info = ClientInfo {
+        user: said.user.unwrap_or_default(),
+        client: said.client,
+        conn_info: raw(said.conn_info),
+        chan_info: raw(said.chan_info),
+    };
+    match said.action.as_str() {
+        "join" => Some(Event::Join(info)),
+        "leave" => Some(Event::Leave(info)),
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! WebSocket close codes: what each means and what the client is to do. docs/PROTOCOL.md is checked against this table.
 
+use super::centrifuge::Disconnect;
+
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
@@ -17,9 +19,12 @@ pub enum Close {
     Slow,
     /// No answer to a ping in time.
     NoPong,
+    /// A connection of the channel protocol; its codes are a table of their own.
+    Channels(Disconnect),
 }
 
 impl Close {
+    /// Those of the feeds' own endpoints.
     pub const ALL: [Close; 7] =
         [Close::Normal, Close::Protocol, Close::InvalidUtf8, Close::TooBig, Close::Restart, Close::Slow, Close::NoPong];
 
@@ -32,6 +37,7 @@ impl Close {
             Close::Restart => 1012,
             Close::Slow => 3008,
             Close::NoPong => 3012,
+            Close::Channels(why) => why.code(),
         }
     }
 
@@ -45,11 +51,15 @@ impl Close {
             Close::Restart => "service restart",
             Close::Slow => "slow",
             Close::NoPong => "no pong",
+            Close::Channels(why) => why.reason(),
         }
     }
 
     /// Whether a client should connect again. After the others it must first be mended.
     pub fn reconnect(self) -> bool {
-        matches!(self, Close::Restart | Close::Slow | Close::NoPong)
+        match self {
+            Close::Channels(why) => Disconnect::reconnects(why.code()),
+            plain => matches!(plain, Close::Restart | Close::Slow | Close::NoPong),
+        }
     }
 }

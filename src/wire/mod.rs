@@ -1,5 +1,6 @@
 //! Bytes ↔ frames. Knows no socket, no channel's meaning and no feed.
 
+pub mod centrifuge; // the dialect of the `centrifuge` client libraries
 mod codes;
 mod json;
 mod msgpack;
@@ -7,9 +8,11 @@ mod websocket;
 
 pub use codes::Close;
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
-pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame, frame_length};
+pub use websocket::{Decoder, Incoming, Opcode, close_frame, close_frame_of, frame, frame_length};
 
 use bytes::Bytes;
+
+use self::centrifuge::{Encoding, Shape};
 
 /// How a client wants publications written. A closed set: each is a row in every match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,9 +21,12 @@ pub enum Dialect {
     Json,
     /// The same object as MessagePack (maps, not arrays) in a binary message.
     MessagePack,
+    /// Pushes of the Centrifuge protocol; no feed's own endpoint offers it.
+    Centrifuge(Shape),
 }
 
 impl Dialect {
+    /// Those of the feeds' own endpoints.
     pub const ALL: [Dialect; 2] = [Dialect::Json, Dialect::MessagePack];
 
     /// The WebSocket subprotocol that asks for this dialect.
@@ -28,6 +34,7 @@ impl Dialect {
         match self {
             Dialect::Json => "fanfare.json",
             Dialect::MessagePack => "fanfare.msgpack",
+            Dialect::Centrifuge(shape) => shape.encoding.subprotocol(),
         }
     }
 
@@ -36,6 +43,8 @@ impl Dialect {
         match self {
             Dialect::Json => "json",
             Dialect::MessagePack => "msgpack",
+            Dialect::Centrifuge(shape) if shape.encoding == Encoding::Protobuf => "centrifuge-protobuf",
+            Dialect::Centrifuge(_) => "centrifuge-json",
         }
     }
 
@@ -53,6 +62,8 @@ impl Dialect {
         match self {
             Dialect::Json => frame(Opcode::Text, json),
             Dialect::MessagePack => frame(Opcode::Binary, &msgpack::from_json(json)),
+            // It has no messages outside of a channel but those of `centrifuge`.
+            Dialect::Centrifuge(_) => Bytes::new(),
         }
     }
 }
@@ -66,17 +77,32 @@ pub struct Form {
 }
 
 impl Form {
-    pub const COUNT: usize = Dialect::ALL.len() * 2;
+    /// Those of the feeds' own endpoints; the dialect of the channel protocol is by [`Shape::index`].
+    pub const PLAIN: usize = Dialect::ALL.len() * 2;
+    pub const COUNT: usize = Form::PLAIN + Shape::COUNT;
 
-    pub const ALL: [Form; Form::COUNT] = [
-        Form { dialect: Dialect::Json, positioned: false },
-        Form { dialect: Dialect::Json, positioned: true },
-        Form { dialect: Dialect::MessagePack, positioned: false },
-        Form { dialect: Dialect::MessagePack, positioned: true },
-    ];
+    pub fn all() -> impl Iterator<Item = Form> {
+        let plain = Dialect::ALL.into_iter().flat_map(|dialect| {
+            [false, true].into_iter().map(move |positioned| Form { dialect, positioned })
+        });
+        plain.chain(Shape::all().map(|shape| Dialect::Centrifuge(shape).into()))
+    }
 
     pub fn index(self) -> usize {
-        self.dialect as usize * 2 + usize::from(self.positioned)
+        let positioned = usize::from(self.positioned);
+        match self.dialect {
+            Dialect::Json => positioned,
+            Dialect::MessagePack => 2 + positioned,
+            Dialect::Centrifuge(shape) => Form::PLAIN + shape.index(),
+        }
+    }
+
+    /// Of the channel protocol: how its messages are written.
+    pub fn shape(self) -> Option<Shape> {
+        match self.dialect {
+            Dialect::Centrifuge(shape) => Some(shape),
+            Dialect::Json | Dialect::MessagePack => None,
+        }
     }
 }
 

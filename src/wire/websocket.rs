@@ -50,6 +50,14 @@ pub fn close_frame(close: Close, detail: &str) -> Bytes {
     frame(Opcode::Close, &payload)
 }
 
+/// A close frame with an application's own words, cut to what fits.
+pub fn close_frame_of(code: u16, reason: &str) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
+    let end = (0..=reason.len().min(MOST_REASON_BYTES)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    frame(Opcode::Close, &payload)
+}
+
 /// How long the first of our own frames in `bytes` is, header included.
 pub fn frame_length(bytes: &[u8]) -> usize {
     let length = match bytes {

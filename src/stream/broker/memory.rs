@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::super::history::{History, HistoryOptions, Seen};
+use super::super::history::{History, HistoryOptions};
 use super::super::publication::Kind;
 use super::super::{Channel, Mark, Position, Publication};
 use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
@@ -123,8 +123,7 @@ impl Broker for Memory {
     async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError> {
         let entry = self.channel(channel)?;
         let line = entry.lock().await;
-        let seen = Seen { shared: Some(after), local: None };
-        let publications = line.history.since(&seen, &line.mark).unwrap_or_default();
+        let publications = line.history.iter().filter(|kept| kept.offset() > after).cloned().collect();
         Ok(Past { position: line.mark.shared.clone(), publications })
     }
 

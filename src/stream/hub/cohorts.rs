@@ -62,6 +62,8 @@ pub(super) struct Cohorts {
     touched: Vec<u32>,
     /// Paced cohorts that hold something for later.
     pub(super) holding: Vec<u32>,
+    /// Cohorts that have been told of a gap, and whose members come again.
+    pub(super) broken: Vec<u32>,
     /// Publications staged so far.
     staged: u64,
     /// This turn's publications, and how many connections each is for.
@@ -183,6 +185,13 @@ impl Cohorts {
                 return;
             }
             cohort.last_staged = self.staged;
+            let frame = publication.frame_for(spec, metrics);
+            if frame.is_empty() {
+                return;
+            }
+            if publication.restart.is_some() && spec.form.shape().is_some() {
+                self.broken.push(key);
+            }
             let members = cohort.members.len() as u64;
             if let Some(paced) = &mut cohort.paced
                 && paced.hold(channel, &publication, spec.pace)
@@ -199,7 +208,7 @@ impl Cohorts {
             }
             let keep = spec.pace.when_full == WhenFull::KeepLatest;
             cohort.turn.push(Staged {
-                frame: publication.frame(spec.form, metrics).clone(),
+                frame,
                 channel: data.then_some(channel),
                 publication: keep.then(|| publication.clone()),
             });

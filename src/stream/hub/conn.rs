@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 
 use super::cohorts::{Staged, tally};
+use super::seats::Seat;
 use super::{Peer, Place};
 use crate::stream::ledger::Tally;
 use crate::stream::outbox::{Abandoned, Chunk, Marks, Outbox, frame_end};
@@ -40,6 +41,8 @@ pub(super) struct Conn {
     /// From where on it is to get everything.
     pub began: Marks,
     pub place: Place,
+    /// Its channels, where its session takes them one by one.
+    pub seats: Option<Box<Vec<Seat>>>,
 }
 
 /// Messages for a connection, in one run of bytes.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use mio::{Poll, Token, Waker};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::Seating;
 use super::wake::Sleep;
 use super::{Beginning, Peer, Place, Slots};
 use crate::stream::{Account, AudienceSpec, Channel, Mark, Position, Publication};
@@ -25,6 +27,10 @@ pub(super) enum Command {
     Reserve(Box<Reservation>),
     Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
     Cancel { ticket: u64 },
+    Send { ticket: u64, frames: Bytes },
+    Subscribe { ticket: u64, seating: Box<Seating> },
+    Unsubscribe { ticket: u64, id: u64, frames: Bytes },
+    Close { ticket: u64, close: Close, frame: Option<Bytes> },
     Drain { close: Close, within: Duration, slots: Slots },
     Report(oneshot::Sender<BTreeMap<String, Account>>),
     Ask { question: Question, reply: oneshot::Sender<Option<Found>> },

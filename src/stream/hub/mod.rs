@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod checks; // every order in which threads can come
 mod cohorts; // who gets the same bytes, and what a turn has for them
+mod client; // a connection as its session reaches it
 mod conn; // one connection: socket, decoder, outbox
 mod drain; // when each client is to come back
 mod inbox; // the bounded queue into a shard
@@ -12,6 +13,7 @@ mod pace; // cohorts whose messages become fewer
 mod place; // a connection's claim on its shard
 mod probe; // one shard driven by hand, for benches
 mod shard; // the thread: reads, turns, pings, closes
+mod seats; // the channels that one connection is on
 mod sink; // what the broker delivers, to the shards
 mod wake; // whether a shard sleeps
 
@@ -21,7 +23,7 @@ mod sync {
 }
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 pub(super) use self::cohorts::Beginning;
+pub use self::client::Client;
+pub(super) use self::client::Subscription;
 pub use self::drain::Slots;
 use self::inbox::{Command, Inbox, Reservation};
 pub(super) use self::inbox::{Found, Question};
@@ -41,7 +45,7 @@ use super::audience::{ActiveChannel, Audience};
 use super::position::new_epoch;
 use super::presence::{PresenceOptions, Roster};
 use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
-use crate::wire::{Close, Form, Incoming};
+use crate::wire::{Close, Incoming};
 
 /// Settings of the hub and its shards.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +98,24 @@ impl Default for HubOptions {
 pub trait Peer: Send {
     /// A text or binary message has arrived; ready frames put into `replies` are sent in order.
     fn message(&mut self, message: Incoming<'_>, replies: &mut Vec<Bytes>) -> Result<(), Close>;
+
+    /// It is time to see whether the client is still there.
+    fn ping(&mut self) -> Heartbeat {
+        Heartbeat::Native
+    }
+
+    /// The hub has taken the client off one of its channels, and told it so.
+    fn evicted(&mut self, _subscription: u64) {}
+}
+
+/// How a client is asked for a sign of life.
+pub enum Heartbeat {
+    /// By WebSocket's own ping.
+    Native,
+    /// By this frame.
+    Message(Bytes),
+    /// Not now.
+    Later,
 }
 
 /// Cloning shares the hub.
@@ -107,8 +129,6 @@ struct Inner {
     shards: Vec<inbox::Sender>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
-    /// Connections by form: what is worth encoding before the shards are told.
-    forms: [AtomicUsize; Form::COUNT],
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -147,7 +167,6 @@ impl Hub {
             shards: senders,
             threads: Mutex::default(),
             channels: RwLock::new(HashMap::new()),
-            forms: Default::default(),
             next_ticket: AtomicU64::new(1),
             handshake_us: AtomicU64::new(0),
             roster: OnceLock::new(),

@@ -18,8 +18,8 @@ impl Hub {
     /// With the channel's line held, so that a connection takes its place before it or after it.
     async fn route(&self, active: &ActiveChannel, publication: Arc<Publication>) {
         // Encoded here, so that no shard ever waits for another that is encoding.
-        for form in Form::ALL {
-            if self.0.forms[form.index()].load(Ordering::Relaxed) > 0 {
+        for form in Form::all() {
+            if active.on_form[form.index()].load(Ordering::Relaxed) > 0 {
                 publication.frame(form, &self.0.metrics);
             }
         }
@@ -49,6 +49,15 @@ impl Sink for Hub {
             return;
         };
         let mut line = active.line.lock().await;
+        if active.wants_patches()
+            && let Some(last) = line.last()
+        {
+            publication.set_base(last.data.clone());
+        }
+        if let Some(ear) = active.ear.get() {
+            // Whoever listens within the process is behind by that much, or gone.
+            let _ = ear.try_send(publication.clone());
+        }
         self.route(&active, publication.clone()).await;
         line.push(publication);
     }

@@ -19,6 +19,7 @@ use prometheus_client::metrics::family::Family;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::roster::{Attending, ShownInfo};
 pub(super) use self::roster::{Attendance, Roster};
 use super::metrics::ReasonLabel;
 use super::{BrokerError, Channel, Node, Position};
@@ -65,6 +66,11 @@ pub(super) struct Entry {
     pub user: Option<Arc<str>>,
     pub node: Arc<str>,
     pub connected_at: String,
+    /// What the client's tokens say that others are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn_info: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chan_info: Option<Box<RawValue>>,
 }
 
 /// What has changed on one channel since this node last told the broker.
