@@ -22,6 +22,7 @@ use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
 use crate::series::{InfluxOptions, SeriesOptions};
 use crate::session::LimitOptions;
+use crate::session::centrifuge::{self, CentrifugeOptions, ChannelOptions};
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -60,6 +61,11 @@ pub struct Settings {
     pub limits: LimitOptions,
     pub rate: RateOptions,
     pub stream: HubOptions,
+    pub centrifuge: CentrifugeOptions,
+    /// Of channels without a namespace.
+    pub channel: ChannelOptions,
+    #[serde(default)]
+    pub namespaces: Vec<ChannelOptions>,
     pub memory: MemoryOptions,
     pub redis: Redis,
     pub database: Database,
@@ -224,6 +230,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
         self.queue.check()?;
+        centrifuge::check(&self.centrifuge, &self.channel, &self.namespaces, &self.stream.history)?;
         self.progress.check()?;
         ensure!(
             self.progress.journal != JournalChoice::Redis || self.redis.url.is_some(),

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::request;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::{Admin, dead_letters};
@@ -17,8 +18,9 @@ use crate::feeds::matching::{
 use crate::feeds::price::{Prices, routes as price};
 use crate::feeds::progress::{Progress, routes as progress};
 use crate::http::limits::{Limits, Policy, limit};
-use crate::http::{Origins, accounts, assets, guard};
+use crate::http::{Origins, Problem, accounts, assets, guard};
 use crate::queue::Queue;
+use crate::session::centrifuge::{self, Channels};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, feeds};
@@ -31,6 +33,7 @@ pub struct Parts {
     pub limits: Limits,
     pub accounts: Accounts,
     pub sessions: Sessions,
+    pub channels: Channels,
     pub admin: Admin,
     pub inventory: Inventory,
     pub prices: Prices,
@@ -61,7 +64,22 @@ fn browsers(parts: &Parts) -> Router<Parts> {
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
     }
-    router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
+    router
+        .route("/connection/websocket", get(channel_protocol))
+        .route("/connection/uni_websocket", get(channel_protocol_one_way))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
+}
+
+/// Clients of the Centrifuge protocol say who they are by their first command.
+async fn channel_protocol(State(channels): State<Channels>, request: request::Parts) -> Result<Response, Problem> {
+    centrifuge::upgrade(channels, request).await
+}
+
+async fn channel_protocol_one_way(
+    State(channels): State<Channels>,
+    request: request::Parts,
+) -> Result<Response, Problem> {
+    centrifuge::upgrade_one_way(channels, request).await
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {

@@ -27,6 +27,7 @@ use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::series::Series;
+use crate::session::centrifuge::Channels;
 use crate::session::{Sessions, Snapshots};
 use crate::stream::{
     Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource,
@@ -105,6 +106,15 @@ impl App {
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
         let sessions =
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics);
+        let channels = Channels::new(
+            sessions.clone(),
+            settings.centrifuge.clone(),
+            settings.channel.clone(),
+            settings.namespaces.clone(),
+            feeds::ALL.iter().map(|(_, feed)| *feed).collect(),
+            Clock::system(),
+        );
+        tasks.spawn("orders to sessions", channels.clone().carry_out(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);
@@ -116,6 +126,7 @@ impl App {
             limits,
             accounts,
             sessions,
+            channels,
             admin,
             inventory,
             prices,

@@ -1,5 +1,7 @@
 //! One client's conversation, from its upgrade request to its close.
 
+pub mod centrifuge; // the client that speaks: the Centrifuge protocol
+
 mod begin; // from now, from where it was, or from a snapshot
 mod handshake; // what an upgrade request asks for
 mod limits; // connections in all and per address

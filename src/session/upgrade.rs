@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::begin::begin;
 use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
-use super::limits::{Full, LimitOptions, Limits};
+use super::limits::{Full, Held, LimitOptions, Limits};
 use super::plain::Plain;
 use crate::auth::{Gate, Permission};
 use crate::http::{Origins, Problem, guard};
@@ -73,7 +73,39 @@ impl Sessions {
         self.0.snapshots.get(feed.name).map(Arc::as_ref)
     }
 
-    fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// The key that accepts a proper handshake of an allowed origin.
+    pub(super) fn check_handshake(&self, request: &Parts) -> Result<HeaderValue, Problem> {
+        let headers = &request.headers;
+        let key = websocket_key(&request.method, headers).map_err(|problem| self.reject("handshake", problem))?;
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
+        if !self.0.origins.allows(text(header::ORIGIN), text(header::HOST)) {
+            let detail = "this Origin may not connect; see ALLOWED_ORIGINS";
+            return Err(self.reject("origin", Problem::new(StatusCode::FORBIDDEN, "origin", detail)));
+        }
+        HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)
+    }
+
+    /// A place in the limits on connections.
+    pub(super) fn hold(&self, request: &Parts) -> Result<Held, Problem> {
+        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
+        self.0.limits.take(address).map_err(|full| match full {
+            Full::Node => {
+                self.reject("node full", Problem::unavailable("this node has no place for another connection", 5))
+            }
+            Full::Address => {
+                let detail = "too many connections from this address";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail);
+                self.reject("address full", problem.with_header(header::RETRY_AFTER, HeaderValue::from(5)))
+            }
+        })
+    }
+
+    pub(super) fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
         self.0.rejected.get_or_create(&vec![("reason", reason)]).inc();
         problem
     }
@@ -84,6 +116,16 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     let started = Instant::now();
     let (ticket, dialect, accept) = admit(feed, &sessions, &request).await?;
     sessions.0.node.hub().note_handshake(started.elapsed());
+    switch(ticket, accept, dialect.map(Dialect::subprotocol), &mut request)
+}
+
+/// The answer that ends HTTP on this connection; its socket goes to where the ticket's place is.
+pub(super) fn switch(
+    ticket: Ticket,
+    accept: HeaderValue,
+    protocol: Option<&'static str>,
+    request: &mut Parts,
+) -> Result<Response, Problem> {
     let client = HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?;
     let upgraded = request.extensions.remove::<OnUpgrade>();
     let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
@@ -107,8 +149,8 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     headers.insert(CLIENT, client);
-    if let Some(dialect) = dialect {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
+    if let Some(protocol) = protocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     Ok(response)
 }
@@ -120,12 +162,7 @@ async fn admit(
     request: &Parts,
 ) -> Result<(Ticket, Option<Dialect>, HeaderValue), Problem> {
     let headers = &request.headers;
-    let key = websocket_key(&request.method, headers).map_err(|problem| sessions.reject("handshake", problem))?;
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
-    if !sessions.0.origins.allows(text(header::ORIGIN), text(header::HOST)) {
-        let problem = Problem::new(StatusCode::FORBIDDEN, "origin", "this Origin may not connect; see ALLOWED_ORIGINS");
-        return Err(sessions.reject("origin", problem));
-    }
+    let accept = sessions.check_handshake(request)?;
     let wishes = Wishes::parse(feed, request.uri.query().unwrap_or(""));
     let wishes = wishes.map_err(|problem| sessions.reject("parameter", problem))?;
     let token = guard::websocket_token(headers, request.uri.query());
@@ -134,18 +171,7 @@ async fn admit(
     if !identity.may_listen(feed.name, feed.channels) {
         return Err(sessions.reject("forbidden", guard::forbidden(Permission::Read)));
     }
-    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
-    let held = sessions.0.limits.take(address).map_err(|full| match full {
-        Full::Node => {
-            sessions.reject("node full", Problem::unavailable("this node has no place for another connection", 5))
-        }
-        Full::Address => {
-            let detail = "too many connections from this address";
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail);
-            sessions.reject("address full", problem.with_header(header::RETRY_AFTER, HeaderValue::from(5)))
-        }
-    })?;
+    let held = sessions.hold(request)?;
     let offered = subprotocol(headers);
     let dialect = offered.or(wishes.dialect).unwrap_or(Dialect::Json);
     if wishes.snapshot && sessions.snapshot_of(feed).is_none() {
@@ -162,7 +188,6 @@ async fn admit(
         tracing::warn!(%error, feed = feed.name, "a feed could not be subscribed");
         sessions.reject("broker", Problem::unavailable("the broker is unavailable; try again", 5))
     })?;
-    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
     let peer = Box::new(Plain { dialect, _held: held });
     let ticket = begin(feed, sessions, audience, &wishes, &identity.subject, peer).await;
     let ticket = ticket.map_err(|problem| sessions.reject("snapshot", problem))?;

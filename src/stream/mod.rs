@@ -3,6 +3,7 @@
 mod audience; // who is to get the same bytes
 mod broker; // where order is decided: in memory or on Redis
 mod channel;
+mod condition; // what a tag filter asks
 mod explain; // what became of one message for one client
 mod feed;
 mod filter;
@@ -26,6 +27,7 @@ pub use broker::{
     Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink,
 };
 pub use channel::{Channel, ChannelError};
+pub use condition::{Comparison, Condition};
 pub use explain::Fate;
 pub use feed::{FeedSpec, FilterParam, FoldRule, WhenFull};
 pub use filter::{Filter, Term};

@@ -11,6 +11,8 @@ mod auth_key_sets;
 mod auth_kit;
 mod auth_log_ins;
 mod auth_matrix;
+mod centrifuge_clients;
+mod centrifuge_kit;
 mod clients;
 mod db_failures;
 mod demo_day;

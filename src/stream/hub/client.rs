@@ -63,6 +63,15 @@ impl Client {
         self.tell(Command::Send { ticket: self.ticket, frames }).await;
     }
 
+    /// From here on everything waits until [`Client::uncork`], whose frames go before it.
+    pub async fn cork(&self) {
+        self.tell(Command::Cork { ticket: self.ticket }).await;
+    }
+
+    pub async fn uncork(&self, first: Bytes) {
+        self.tell(Command::Uncork { ticket: self.ticket, first }).await;
+    }
+
     /// Takes the client off a channel; `frames` are sent behind the last publication of it.
     pub async fn unsubscribe(&self, id: u64, frames: Bytes) {
         self.tell(Command::Unsubscribe { ticket: self.ticket, id, frames }).await;

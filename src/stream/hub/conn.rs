@@ -43,6 +43,8 @@ pub(super) struct Conn {
     pub place: Place,
     /// Its channels, where its session takes them one by one.
     pub seats: Option<Box<Vec<Seat>>>,
+    /// Everything waits in the outbox, since something is to go before it.
+    pub corked: bool,
 }
 
 /// Messages for a connection, in one run of bytes.
@@ -128,7 +130,9 @@ impl Conn {
     /// Writes what waits. Answers the publications that have now gone out, or that the socket is dead.
     pub fn flush(&mut self, metrics: &StreamMetrics) -> Result<Tally, ()> {
         let mut gone = Tally::default();
-        let (Some(outbox), Some(socket)) = (&mut self.outbox, &mut self.socket) else { return Ok(gone) };
+        let (Some(outbox), Some(socket), false) = (&mut self.outbox, &mut self.socket, self.corked) else {
+            return Ok(gone);
+        };
         loop {
             while let Some(front) = outbox.front() {
                 let (length, written) = (front.len(), write(socket, front).map_err(|_| ())?);
@@ -150,6 +154,7 @@ impl Conn {
     /// Queues the close frame behind what is half written and gives the rest up; answers what that was.
     pub fn begin_close(&mut self, frame: impl FnOnce(&Abandoned) -> Bytes, flush_first: bool) -> Tally {
         self.state = State::Closing;
+        self.corked = false;
         let outbox = self.outbox.get_or_insert_default();
         let abandoned = if flush_first { Abandoned::default() } else { outbox.abandon() };
         outbox.push(Chunk { bytes: frame(&abandoned), tally: Tally::default(), before: None });

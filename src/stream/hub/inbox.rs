@@ -28,6 +28,8 @@ pub(super) enum Command {
     Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
     Cancel { ticket: u64 },
     Send { ticket: u64, frames: Bytes },
+    Cork { ticket: u64 },
+    Uncork { ticket: u64, first: Bytes },
     Subscribe { ticket: u64, seating: Box<Seating> },
     Unsubscribe { ticket: u64, id: u64, frames: Bytes },
     Close { ticket: u64, close: Close, frame: Option<Bytes> },

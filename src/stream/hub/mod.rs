@@ -112,8 +112,10 @@ pub trait Peer: Send {
 pub enum Heartbeat {
     /// By WebSocket's own ping.
     Native,
-    /// By this frame.
+    /// By this frame, which it has to answer.
     Message(Bytes),
+    /// It is only told that the server is there; what TCP cannot bring tells whether it is.
+    Told(Bytes),
     /// Not now.
     Later,
 }

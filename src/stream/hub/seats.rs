@@ -51,12 +51,37 @@ impl Shard {
         }
     }
 
+    pub(super) fn cork(&mut self, ticket: u64) {
+        if let Some((_, conn)) = self.spoken_for(ticket)
+            && conn.outbox.is_none()
+        {
+            conn.corked = true;
+            conn.outbox = Some(Box::default());
+        }
+    }
+
+    pub(super) fn uncork(&mut self, ticket: u64, first: Bytes) {
+        let Some((key, conn)) = self.spoken_for(ticket) else { return };
+        if !conn.corked {
+            return self.send(key, &first);
+        }
+        conn.corked = false;
+        let before = conn.waiting_bytes();
+        conn.outbox.get_or_insert_default().push_front(first);
+        let after = conn.waiting_bytes();
+        self.metrics.pending(before, after);
+        self.writable(key);
+    }
+
     pub(super) fn subscribe(&mut self, ticket: u64, seating: Seating) {
         let Some((key, _)) = self.spoken_for(ticket) else { return };
         let Seating { id, place, then, marks, reply, book } = seating;
         let (cohort, member) = self.cohorts.join(&place.audience, key, &marks);
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         conn.seats.get_or_insert_default().push(Seat { id, cohort, member, place, then });
+        if reply.is_empty() {
+            return;
+        }
         let Some((channel, account)) = book else { return self.send(key, &reply) };
         // What was missed is not held against the client's budget.
         let tally = Tally::from(&[(channel, account.pending as u32)][..]);

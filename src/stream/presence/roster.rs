@@ -156,7 +156,7 @@ impl Roster {
 
     /// The client with this number is there from now on; `None` when nobody is to know.
     pub fn attend(&self, audience: &Audience, ticket: u64, user: Option<Arc<str>>) -> Option<Attendance> {
-        if !self.options.covers(audience.spec().feed) {
+        if audience.spec().channels.is_empty() || !self.options.covers(audience.spec().feed) {
             return None;
         }
         Some(self.attend_on(audience, ticket, Attending { user, info: None }))

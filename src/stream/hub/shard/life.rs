@@ -83,6 +83,7 @@ impl Shard {
             ticket,
             began: from,
             seats: None,
+            corked: false,
             place,
         });
         self.awaiting.insert(ticket, key);
@@ -190,6 +191,10 @@ impl Shard {
                 let own = match conn.peer.ping() {
                     Heartbeat::Native => None,
                     Heartbeat::Message(frame) => Some(frame),
+                    Heartbeat::Told(frame) => {
+                        self.send(key as u32, &frame);
+                        continue;
+                    }
                     Heartbeat::Later => continue,
                 };
                 conn.awaiting_pong = true;

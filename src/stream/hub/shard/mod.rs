@@ -162,6 +162,8 @@ impl Shard {
                     }
                 }
                 Some(Command::Send { ticket, frames }) => self.send_to(ticket, &frames),
+                Some(Command::Cork { ticket }) => self.cork(ticket),
+                Some(Command::Uncork { ticket, first }) => self.uncork(ticket, first),
                 Some(Command::Subscribe { ticket, seating }) => self.subscribe(ticket, *seating),
                 Some(Command::Unsubscribe { ticket, id, frames }) => self.unsubscribe(ticket, id, &frames),
                 Some(Command::Close { ticket, close, frame }) => {
