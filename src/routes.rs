@@ -7,6 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
+use crate::admin::server_api::{ServerApi, routes as server_api};
 use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
 use crate::feeds::history::{History, routes as history};
@@ -35,6 +36,7 @@ pub struct Parts {
     pub sessions: Sessions,
     pub channels: Channels,
     pub admin: Admin,
+    pub server_api: ServerApi,
     pub inventory: Inventory,
     pub prices: Prices,
     pub progress: Progress,
@@ -125,6 +127,8 @@ fn producers(parts: &Parts) -> Router<Parts> {
             // Who may publish on which channel, the handler asks.
             Router::new()
                 .route("/api/publish", post(admin::routes::publish))
+                .route("/api/batch", post(server_api::batch))
+                .route("/api/{method}", post(server_api::method))
                 .route_layer(from_fn_with_state(parts.gate.clone(), guard::publishers)),
         )
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::past::Past;
 use self::workers::{apply_events, matching, progress, stream};
+use crate::admin::server_api::ServerApi;
 use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
@@ -126,6 +127,7 @@ impl App {
             limits,
             accounts,
             sessions,
+            server_api: ServerApi::new(channels.clone(), own_name(&settings)),
             channels,
             admin,
             inventory,

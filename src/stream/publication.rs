@@ -118,7 +118,10 @@ impl Publication {
         if self.kind == Kind::Notice {
             let again = Event::Unsubscribe(Unsubscribed::InsufficientState);
             // Whatever else there is to say about a channel, the protocol has no word for.
-            return self.restart.as_ref().map_or_else(Bytes::new, |_| event_frame(shape.encoding, channel.as_str(), again));
+            return self
+                .restart
+                .as_ref()
+                .map_or_else(Bytes::new, |_| event_frame(shape.encoding, channel.as_str(), again));
         }
         if let Some(watched) = self.channel.watched() {
             let event = presence_event(&self.data);

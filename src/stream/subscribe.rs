@@ -38,9 +38,15 @@ pub struct Subscribing {
 pub enum Recover {
     Nothing,
     /// Everything after this offset; without an epoch, of whatever the numbering is.
-    After { epoch: String, offset: u64 },
+    After {
+        epoch: String,
+        offset: u64,
+    },
     /// The newest, if it is not what the client has.
-    Newest { epoch: String, offset: u64 },
+    Newest {
+        epoch: String,
+        offset: u64,
+    },
 }
 
 /// Where the channel stands for the client that is about to get its reply.

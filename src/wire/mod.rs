@@ -82,9 +82,9 @@ impl Form {
     pub const COUNT: usize = Form::PLAIN + Shape::COUNT;
 
     pub fn all() -> impl Iterator<Item = Form> {
-        let plain = Dialect::ALL.into_iter().flat_map(|dialect| {
-            [false, true].into_iter().map(move |positioned| Form { dialect, positioned })
-        });
+        let plain = Dialect::ALL
+            .into_iter()
+            .flat_map(|dialect| [false, true].into_iter().map(move |positioned| Form { dialect, positioned }));
         plain.chain(Shape::all().map(|shape| Dialect::Centrifuge(shape).into()))
     }
 

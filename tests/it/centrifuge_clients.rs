@@ -30,7 +30,8 @@ async fn every_client_talks_and_hears() {
         assert_eq!(present[0]["user"], "ann");
         let stats = client.call(json!({"call": "presence_stats", "channel": "chat:room"})).await.unwrap();
         assert_eq!(stats, json!({"numClients": 1, "numUsers": 1}));
-        let history = client.call(json!({"call": "history", "channel": "chat:room", "options": {"limit": 1, "reverse": true}}));
+        let history =
+            client.call(json!({"call": "history", "channel": "chat:room", "options": {"limit": 1, "reverse": true}}));
         let history = history.await.unwrap();
         assert_eq!(history["publications"][0]["data"]["kind"], format!("{kind:?}"));
 
@@ -51,16 +52,27 @@ async fn feeds_are_channels_with_the_positions_of_plain_clients() {
     assert_eq!(subscribed["recoverable"], true);
     client.subscribe("price:sku.A-1", json!({})).await;
     publish(&fanfare, json!({"channel": "price:updates", "data": {"sku": "B-2", "n": 1}})).await;
-    publish(&fanfare, json!({"channel": "price:updates", "data": {"sku": "A-1", "n": 2}, "tags": {"category": "x"}})).await;
+    publish(&fanfare, json!({"channel": "price:updates", "data": {"sku": "A-1", "n": 2}, "tags": {"category": "x"}}))
+        .await;
     let mut heard = Vec::new();
     for _ in 0..3 {
         let one = client.next("publication").await;
-        heard.push((one["channel"].as_str().unwrap().to_owned(), one["offset"].as_u64().unwrap(), one["data"]["n"].as_u64().unwrap()));
+        heard.push((
+            one["channel"].as_str().unwrap().to_owned(),
+            one["offset"].as_u64().unwrap(),
+            one["data"]["n"].as_u64().unwrap(),
+        ));
     }
     heard.sort();
     let expected = [("price:sku.A-1", 2, 2), ("price:updates", 1, 1), ("price:updates", 2, 2)];
     assert_eq!(heard, expected.map(|(channel, offset, n)| (channel.to_owned(), offset, n)));
-    for (channel, code) in [("unknown:x", 102), ("private:x", 103), ("system:control", 102), ("presence:price:updates", 102), ("$chat:x", 103)] {
+    for (channel, code) in [
+        ("unknown:x", 102),
+        ("private:x", 103),
+        ("system:control", 102),
+        ("presence:price:updates", 102),
+        ("$chat:x", 103),
+    ] {
         let mut other = Client::connected(Kind::Js, &fanfare, "ann").await;
         other.call(json!({"call": "subscribe", "channel": channel})).await.unwrap();
         assert_eq!(other.event("unsubscribed").await["code"], code, "{channel}");
@@ -127,7 +139,8 @@ async fn patches_bring_the_same_as_the_whole() {
         let mut whole = Client::connected(kind, &fanfare, "bob").await;
         whole.subscribe(&channel, json!({})).await;
         for n in 0..6 {
-            let fields: serde_json::Map<_, _> = (0..40).map(|i| (format!("field日{i}"), json!(i * (n % 2 + 1)))).collect();
+            let fields: serde_json::Map<_, _> =
+                (0..40).map(|i| (format!("field日{i}"), json!(i * (n % 2 + 1)))).collect();
             publish(&fanfare, json!({"channel": channel, "data": {"n": n, "fields": fields, "end": n * n}})).await;
             let (a, b) = (patched.event("publication").await, whole.event("publication").await);
             assert_eq!((&a["data"], &a["offset"]), (&b["data"], &b["offset"]), "{kind:?}");
@@ -143,7 +156,9 @@ async fn only_what_passes_the_filter_comes() {
     let filter = json!({"op": "or", "nodes": [
         {"key": "level", "cmp": "gte", "val": "10"}, {"key": "kind", "cmp": "sw", "val": "al"}]});
     client.subscribe("chat:room", json!({"tagsFilter": filter})).await;
-    for (n, tags) in [(1, json!({"level": "9"})), (2, json!({"level": "10"})), (3, json!({"kind": "alert"})), (4, json!({}))] {
+    for (n, tags) in
+        [(1, json!({"level": "9"})), (2, json!({"level": "10"})), (3, json!({"kind": "alert"})), (4, json!({}))]
+    {
         publish(&fanfare, json!({"channel": "chat:room", "data": {"n": n}, "tags": tags})).await;
     }
     assert_eq!(client.next("publication").await["data"]["n"], 2);
@@ -170,7 +185,8 @@ async fn tokens_end_and_are_renewed() {
     assert_eq!(lazy.event("disconnected").await["reason"], "unauthorized", "it has no way to get a new token");
 
     // A subscription token of its own, and its end.
-    let token_of = |exp: u64| token(json!({"sub": "ann", "channel": "private:x", "exp": exp, "info": {"role": "guest"}}));
+    let token_of =
+        |exp: u64| token(json!({"sub": "ann", "channel": "private:x", "exp": exp, "info": {"role": "guest"}}));
     client.call(json!({"call": "token", "token": token_of(now_s() + 2)})).await.unwrap();
     client.call(json!({"call": "token", "token": token_of(now_s() + 600)})).await.unwrap();
     client.call(json!({"call": "subscribe", "channel": "private:x", "refresh": true})).await.unwrap();

@@ -65,7 +65,8 @@ pub async fn server(settings: Settings, more: &str) -> Fanfare {
 pub fn token(claims: Value) -> String {
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE;
-    let signed = format!("{}.{}", URL_SAFE.encode(r#"{"alg":"HS256","typ":"JWT"}"#), URL_SAFE.encode(claims.to_string()));
+    let signed =
+        format!("{}.{}", URL_SAFE.encode(r#"{"alg":"HS256","typ":"JWT"}"#), URL_SAFE.encode(claims.to_string()));
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
     let signature = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
     format!("{signed}.{}", URL_SAFE.encode(signature))
@@ -134,7 +135,10 @@ impl Client {
     /// One that is connected with a token for `user`.
     pub async fn connected(kind: Kind, fanfare: &Fanfare, user: &str) -> Self {
         let mut client = Self::start(kind, &fanfare.ws_url("/connection/websocket")).await;
-        client.call(json!({"call": "connect", "token": token(json!({"sub": user, "exp": now_s() + 600}))})).await.unwrap();
+        client
+            .call(json!({"call": "connect", "token": token(json!({"sub": user, "exp": now_s() + 600}))}))
+            .await
+            .unwrap();
         client.event("connected").await;
         client
     }

@@ -11,7 +11,7 @@ use super::Channels;
 use super::options::{ChannelOptions, DataFormat};
 use super::session::{Failed, Session};
 use super::subscribe::tell;
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, Present, PublishError, Publication};
+use crate::stream::{CLIENT_INFO, Channel, Outgoing, Present, Publication, PublishError};
 use crate::wire::centrifuge::{
     self as wire, ClientInfo, Disconnect, Fault, HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult,
     PublishRequest, Reply, StreamPosition,

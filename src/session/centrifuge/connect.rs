@@ -139,7 +139,8 @@ impl Session {
             }
             let place = self.channels.place(channel).map_err(|_| Disconnect::BadRequest)?;
             let open = self.is_open();
-            let asking = super::rules::Asking { identity: who.identity.as_ref(), user: &who.user, open, subscribed: false };
+            let asking =
+                super::rules::Asking { identity: who.identity.as_ref(), user: &who.user, open, subscribed: false };
             if place.may_subscribe(asking) {
                 wanted.insert(channel.clone(), (ServerSub::default(), Some(request.clone()), false));
             }

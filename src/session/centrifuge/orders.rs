@@ -176,7 +176,8 @@ impl Session {
                 }
                 let (epoch, offset) = since.clone().unwrap_or_default();
                 let recover = since.is_some();
-                let request = SubscribeRequest { channel: channel.clone(), recover, epoch, offset, ..Default::default() };
+                let request =
+                    SubscribeRequest { channel: channel.clone(), recover, epoch, offset, ..Default::default() };
                 let json = |raw: Option<Box<RawValue>>| {
                     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).map(Info::Json)
                 };

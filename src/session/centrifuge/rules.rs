@@ -90,7 +90,9 @@ impl Place<'_> {
         let name = self.channel.as_str();
         // A key that is made for certain channels says so itself.
         let scoped = who.identity.is_some_and(|identity| identity.scopes.is_some() && identity.may_subscribe(name));
-        who.open || scoped || who.allowed(self.options.allow_subscribe_for_client, self.options.allow_subscribe_for_anonymous)
+        who.open
+            || scoped
+            || who.allowed(self.options.allow_subscribe_for_client, self.options.allow_subscribe_for_anonymous)
     }
 
     pub fn may_publish(&self, who: Asking<'_>) -> bool {
@@ -99,7 +101,13 @@ impl Place<'_> {
         }
         let options = self.options;
         let trusted = who.identity.is_some_and(|identity| identity.may_publish(self.channel.as_str()));
-        trusted || self.allows(who, options.allow_publish_for_client, options.allow_publish_for_subscriber, options.allow_publish_for_anonymous)
+        trusted
+            || self.allows(
+                who,
+                options.allow_publish_for_client,
+                options.allow_publish_for_subscriber,
+                options.allow_publish_for_anonymous,
+            )
     }
 
     pub fn may_see_history(&self, who: Asking<'_>) -> Result<(), Fault> {
@@ -107,7 +115,12 @@ impl Place<'_> {
         if !options.has_history() || self.alias.is_some() {
             return Err(Fault::NotAvailable);
         }
-        let allowed = self.allows(who, options.allow_history_for_client, options.allow_history_for_subscriber, options.allow_history_for_anonymous);
+        let allowed = self.allows(
+            who,
+            options.allow_history_for_client,
+            options.allow_history_for_subscriber,
+            options.allow_history_for_anonymous,
+        );
         if allowed { Ok(()) } else { Err(Fault::PermissionDenied) }
     }
 
@@ -116,15 +129,18 @@ impl Place<'_> {
         if !options.presence || self.alias.is_some() {
             return Err(Fault::NotAvailable);
         }
-        let allowed = self.allows(who, options.allow_presence_for_client, options.allow_presence_for_subscriber, options.allow_presence_for_anonymous);
+        let allowed = self.allows(
+            who,
+            options.allow_presence_for_client,
+            options.allow_presence_for_subscriber,
+            options.allow_presence_for_anonymous,
+        );
         if allowed { Ok(()) } else { Err(Fault::PermissionDenied) }
     }
 
     fn allows(&self, who: Asking<'_>, client: bool, subscriber: bool, anonymous: bool) -> bool {
         // What an open server gives away is everything but private channels.
-        (who.open && !self.private)
-            || who.allowed(client, anonymous)
-            || (subscriber && who.subscribed)
+        (who.open && !self.private) || who.allowed(client, anonymous) || (subscriber && who.subscribed)
     }
 }
 
@@ -159,7 +175,12 @@ fn condition(node: &FilterNode, left: &mut usize) -> Option<crate::stream::Condi
             let number = || val.parse::<f64>().ok().filter(|number| number.is_finite()).map(|_| val.clone());
             let comparison = match node.cmp.as_str() {
                 "eq" => Comparison::In(vec![val]),
-                "neq" => return Some(Condition::Not(Box::new(Condition::Tag { key, comparison: Comparison::In(vec![val]) }))),
+                "neq" => {
+                    return Some(Condition::Not(Box::new(Condition::Tag {
+                        key,
+                        comparison: Comparison::In(vec![val]),
+                    })));
+                }
                 "in" => Comparison::In(node.vals.clone()),
                 "nin" => {
                     let comparison = Comparison::In(node.vals.clone());

@@ -10,9 +10,7 @@ use super::options::{ChannelOptions, RecoveryMode};
 use super::rules::{Place, tag_filter};
 use super::session::{Failed, Session, Sub};
 use crate::auth::{AuthError, Claims, Info, Overrides, ServerSub};
-use crate::stream::{
-    Attending, Audience, AudienceSpec, Pace, Publication, Recover, ShownInfo, Stand, Subscribing,
-};
+use crate::stream::{Attending, Audience, AudienceSpec, Pace, Publication, Recover, ShownInfo, Stand, Subscribing};
 use crate::wire::centrifuge::{
     self as wire, Delta, Disconnect, Encoding, Fault, Reply, Shape, SubRefreshRequest, SubRefreshResult,
     SubscribeRequest, SubscribeResult, json_text,
@@ -139,12 +137,7 @@ impl Session {
         if !taken.await {
             return Err(Fault::Unrecoverable.into());
         }
-        let sub = Sub {
-            id: self.next_sub,
-            server_side,
-            ends_at_ms: grant.ends_at_ms,
-            info: shown,
-        };
+        let sub = Sub { id: self.next_sub, server_side, ends_at_ms: grant.ends_at_ms, info: shown };
         self.next_sub += 1;
         self.subs.insert(request.channel, sub);
         result.ok_or_else(|| Fault::Internal.into())
@@ -179,7 +172,8 @@ impl Session {
         })?;
         let user = self.who.as_ref().map_or("", |who| &who.user);
         let other_client = claims.client.as_ref().is_some_and(|client| *client != self.name);
-        if claims.channel.as_deref() != Some(channel) || claims.subject.as_deref().unwrap_or("") != user || other_client {
+        if claims.channel.as_deref() != Some(channel) || claims.subject.as_deref().unwrap_or("") != user || other_client
+        {
             return Err(Disconnect::InvalidToken.into());
         }
         Ok(claims)
@@ -316,4 +310,3 @@ pub(super) fn tell(publication: &Publication, name: &str) -> wire::Publication {
         delta: false,
     }
 }
-

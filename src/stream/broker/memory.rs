@@ -127,6 +127,16 @@ impl Broker for Memory {
         Ok(Past { position: line.mark.shared.clone(), publications })
     }
 
+    async fn forget(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let found = self.channels.get(channel).map(|found| found.clone());
+        if let Some(line) = found {
+            let mut line = line.lock().await;
+            line.history.clear();
+            line.keys.clear();
+        }
+        Ok(())
+    }
+
     async fn position(&self, channel: &Channel) -> Result<Position, BrokerError> {
         Ok(self.channel(channel)?.lock().await.mark.shared.clone())
     }

@@ -36,6 +36,8 @@ pub trait Broker: Send + Sync {
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
     /// What is kept after `offset`, and where the channel stands now.
     async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError>;
+    /// Drops what is kept of the channel; its numbering goes on.
+    async fn forget(&self, channel: &Channel) -> Result<(), BrokerError>;
     /// Where the channel stands now.
     async fn position(&self, channel: &Channel) -> Result<Position, BrokerError>;
     /// Whether the broker answers now.

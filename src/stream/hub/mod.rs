@@ -31,9 +31,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-pub(super) use self::cohorts::Beginning;
 pub use self::client::Client;
 pub(super) use self::client::Subscription;
+pub(super) use self::cohorts::Beginning;
 pub use self::drain::Slots;
 use self::inbox::{Command, Inbox, Reservation};
 pub(super) use self::inbox::{Found, Question};

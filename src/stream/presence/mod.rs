@@ -19,8 +19,8 @@ use prometheus_client::metrics::family::Family;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::roster::{Attending, ShownInfo};
 pub(super) use self::roster::{Attendance, Roster};
+pub use self::roster::{Attending, ShownInfo};
 use super::metrics::ReasonLabel;
 use super::{BrokerError, Channel, Node, Position};
 use crate::clock::Clock;

@@ -251,7 +251,10 @@ mod tests {
     fn audience(channels: &[&str]) -> Audience {
         let channels = channels.iter().map(|name| Channel::new(name).unwrap()).collect();
         let (filter, pace) = Default::default();
-        Audience::new(AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None }, Vec::new())
+        Audience::new(
+            AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None },
+            Vec::new(),
+        )
     }
 
     #[test]

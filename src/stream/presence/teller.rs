@@ -274,7 +274,14 @@ mod tests {
             away(kept.fails_before)?;
             let mut gone = kept.clients.clone();
             let missing = own.into_iter().filter(|entry| !gone.remove(&entry.client)).collect();
-            let entry = |client| Entry { client, user: None, node: "node".into(), connected_at: String::new(), conn_info: None, chan_info: None };
+            let entry = |client| Entry {
+                client,
+                user: None,
+                node: "node".into(),
+                connected_at: String::new(),
+                conn_info: None,
+                chan_info: None,
+            };
             Ok(Difference { missing, gone: gone.into_iter().map(entry).collect() })
         }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use prost::Message;
-use prost::encoding::{encode_key, encode_varint, WireType};
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::raw::one_line;
 use super::{ClientInfo, Delta, Encoding, Presence, Push, Reply, Shape, Unsubscribe, Unsubscribed, patch};

@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::{Shard, TICK};
 use crate::stream::hub::Beginning;
+use crate::stream::hub::Heartbeat;
 use crate::stream::hub::conn::{Conn, State};
 use crate::stream::hub::drain::Slots;
 use crate::stream::hub::inbox::Reservation;
 use crate::stream::metrics::ReasonLabel;
 use crate::stream::outbox::{Abandoned, Marks, Outbox};
-use crate::stream::hub::Heartbeat;
 use crate::stream::resume_token;
 use crate::wire::centrifuge::Disconnect;
 use crate::wire::{Close, Opcode, close_frame, frame};
