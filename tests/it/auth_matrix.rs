@@ -30,6 +30,8 @@ enum Asks {
     Admin,
     /// A stream: a user, and a handshake.
     Stream,
+    /// A handshake; who it is, the client says afterwards.
+    Speaks,
 }
 
 const MATRIX: &[(&str, &str, Asks)] = &[
@@ -38,6 +40,10 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/ws/price", Asks::Stream),
     ("GET", "/ws/progress", Asks::Stream),
     ("GET", "/ws/match", Asks::Stream),
+    ("GET", "/connection/websocket", Asks::Speaks),
+    ("GET", "/connection/uni_websocket", Asks::Speaks),
+    ("POST", "/api/{method}", Asks::Manager),
+    ("POST", "/api/batch", Asks::Manager),
     ("POST", "/api/v1/auth/login", Asks::Origin),
     ("POST", "/api/v1/auth/refresh", Asks::Origin),
     ("POST", "/api/v1/auth/logout", Asks::Known),
@@ -173,7 +179,7 @@ async fn ask(
 ) -> Response {
     let path = path.replace("{id}", "1");
     let mut request = http.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{}{path}", server.url()));
-    if asks == Asks::Stream {
+    if matches!(asks, Asks::Stream | Asks::Speaks) {
         for (name, value) in [
             ("connection", "upgrade"),
             ("upgrade", "websocket"),
@@ -216,7 +222,7 @@ async fn nothing_worthless_opens_anything() {
 
     for &endpoint in MATRIX {
         let (_, path, asks) = endpoint;
-        let open = [Asks::Nothing, Asks::Origin].contains(&asks);
+        let open = [Asks::Nothing, Asks::Origin, Asks::Speaks].contains(&asks);
         let denied = async |name: &str, headers: &[(&str, &str)]| {
             let answer = ask(&asked, endpoint, headers).await;
             let (status, challenge) = (answer.status().as_u16(), answer.headers().contains_key("www-authenticate"));
@@ -235,7 +241,7 @@ async fn nothing_worthless_opens_anything() {
         // Every role, and a key with a scope for something else.
         for ((role, token), rank) in ["user", "manager", "admin"].iter().zip(&tokens).zip(1..) {
             let least = match asks {
-                Asks::Nothing | Asks::Origin | Asks::Known => 0,
+                Asks::Nothing | Asks::Origin | Asks::Known | Asks::Speaks => 0,
                 Asks::User | Asks::Stream => 1,
                 Asks::Manager => 2,
                 Asks::Admin => 3,
@@ -248,7 +254,7 @@ async fn nothing_worthless_opens_anything() {
             assert!(open || status != 401, "{endpoint:?} {role}: {status}");
         }
         let scoped = ask(&asked, endpoint, &[("x-api-key", SCOPED)]).await.status().as_u16();
-        let may_pass = open || asks == Asks::Known || path == "/api/publish";
+        let may_pass = open || asks == Asks::Known || ["/api/publish", "/api/{method}", "/api/batch"].contains(&path);
         assert_eq!(scoped == 403, !may_pass, "{endpoint:?} with another scope: {scoped}");
 
         // A page of another origin, with the best of tokens.

@@ -28,6 +28,7 @@ use self::orders::Known;
 use self::peer::{Signs, Talker};
 use self::session::Session;
 use super::upgrade::{Sessions, switch};
+use crate::auth::AuthError;
 use crate::clock::Clock;
 use crate::http::{Problem, guard};
 use crate::stream::{AudienceSpec, FeedSpec, Filter, HistoryOptions, Joining, Node, Pace};
@@ -103,7 +104,11 @@ async fn open(channels: Channels, request: &mut Parts, one_way: Option<Encoding>
     let encoding = one_way.or(offered).unwrap_or(if by_query { Encoding::Protobuf } else { Encoding::Json });
     // Who is known by the handshake need not say it again.
     let token = guard::websocket_token(&request.headers, request.uri.query());
-    let shown = guard::identify(sessions.gate(), &request.headers, token.as_deref()).ok();
+    let shown = match guard::identify(sessions.gate(), &request.headers, token.as_deref()) {
+        Ok(identity) => Some(identity),
+        Err(AuthError::Missing) => None,
+        Err(error) => return Err(error.into()),
+    };
     let held = sessions.hold(request)?;
     let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
     let (filter, pace) = (Filter::default(), Pace::default());
