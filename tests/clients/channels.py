@@ -5,7 +5,7 @@ import json
 import sys
 
 from centrifuge import (
-    CentrifugeError, Client, ClientEventHandler, ReplyError, SubscriptionEventHandler, StreamPosition,
+    CentrifugeError, Client, ClientEventHandler, DeltaType, ReplyError, SubscriptionEventHandler, StreamPosition,
 )
 
 URL = sys.argv[1]
@@ -94,6 +94,8 @@ class Driver:
             options = options or {}
             if "since" in options:
                 options["since"] = StreamPosition(**options["since"])
+            if "delta" in options:
+                options["delta"] = DeltaType(options["delta"])
             self.subs[channel] = self.client.new_subscription(
                 channel, events=SubscriptionEvents(channel), min_resubscribe_delay=0.05, **options)
         await self.subs[channel].subscribe()

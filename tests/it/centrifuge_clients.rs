@@ -132,7 +132,7 @@ async fn joins_and_leaves_are_told() {
 #[tokio::test]
 async fn patches_bring_the_same_as_the_whole() {
     let fanfare = server(Settings::new(), "").await;
-    for kind in [Kind::Js, Kind::JsProtobuf] {
+    for kind in Kind::ALL {
         let channel = format!("chat:delta{kind:?}");
         let mut patched = Client::connected(kind, &fanfare, "ann").await;
         patched.subscribe(&channel, json!({"delta": "fossil", "recoverable": true})).await;

@@ -55,6 +55,10 @@ impl Session {
             match self.take(Wish::of_server(request, sub), |_| Some(bytes::Bytes::new())).await {
                 Ok(result) => _ = subs.insert(channel, result),
                 Err(failed) if required => {
+                    for (_, sub) in std::mem::take(&mut self.subs) {
+                        self.client.unsubscribe(sub.id, bytes::Bytes::new()).await;
+                    }
+                    self.client.uncork(bytes::Bytes::new()).await;
                     self.who = None;
                     return Err(failed);
                 }

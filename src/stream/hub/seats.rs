@@ -67,7 +67,9 @@ impl Shard {
         }
         conn.corked = false;
         let before = conn.waiting_bytes();
-        conn.outbox.get_or_insert_default().push_front(first);
+        if !first.is_empty() {
+            conn.outbox.get_or_insert_default().push_front(first);
+        }
         let after = conn.waiting_bytes();
         self.metrics.pending(before, after);
         self.writable(key);

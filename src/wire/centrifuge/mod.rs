@@ -2,14 +2,16 @@
 
 mod codes;
 mod delta;
-mod messages;
 mod push;
 mod raw;
+mod replies;
+mod requests;
 
 pub use codes::{Disconnect, Fault, Unsubscribed};
 pub use delta::patch;
-pub use messages::*;
 pub use push::{Event, Told, event_frame, json_text, publication_frame};
+pub use replies::*;
+pub use requests::*;
 
 use bytes::{Buf, Bytes};
 use prost::Message;

@@ -230,7 +230,7 @@ impl Shard {
 
     /// Sends bytes that carry no publication.
     pub(super) fn send(&mut self, key: u32, bytes: &Bytes) {
-        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        let Some(conn) = self.conns.get_mut(key as usize).filter(|_| !bytes.is_empty()) else { return };
         let before = conn.waiting_bytes();
         let spec = &conn.place.audience.spec;
         let (pace, form) = (Pace { when_full: WhenFull::Close, ..spec.pace }, spec.form);
