@@ -9,7 +9,7 @@ use super::line::Line;
 use super::outbox::Marks;
 use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, Publication, WhenFull};
 use crate::wire::Form;
-use crate::wire::centrifuge::{Delta, Shape};
+use crate::wire::centrifuge::{Delta, Encoding, Shape};
 
 /// What makes two subscribers equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,8 +97,8 @@ impl ActiveChannel {
     }
 
     pub fn wants_patches(&self) -> bool {
-        let patches = Shape::all().filter(|shape| shape.delta == Delta::Patch);
-        patches.into_iter().any(|shape| self.on_form[Form::PLAIN + shape.index()].load(Ordering::Relaxed) > 0)
+        let patches = [Encoding::Json, Encoding::Protobuf].map(|encoding| Shape { encoding, delta: Delta::Patch });
+        patches.iter().any(|shape| self.on_form[Form::PLAIN + shape.index()].load(Ordering::Relaxed) > 0)
     }
 
     pub fn watched(&self) -> bool {

@@ -81,11 +81,14 @@ impl Form {
     pub const PLAIN: usize = Dialect::ALL.len() * 2;
     pub const COUNT: usize = Form::PLAIN + Shape::COUNT;
 
-    pub fn all() -> impl Iterator<Item = Form> {
-        let plain = Dialect::ALL
-            .into_iter()
-            .flat_map(|dialect| [false, true].into_iter().map(move |positioned| Form { dialect, positioned }));
-        plain.chain(Shape::all().map(|shape| Dialect::Centrifuge(shape).into()))
+    /// The form with this index.
+    pub fn at(index: usize) -> Option<Form> {
+        let plain = |dialect| Form { dialect, positioned: index % 2 == 1 };
+        match index {
+            0 | 1 => Some(plain(Dialect::Json)),
+            2 | 3 => Some(plain(Dialect::MessagePack)),
+            index => Shape::at(index - Form::PLAIN).map(|shape| Dialect::Centrifuge(shape).into()),
+        }
     }
 
     pub fn index(self) -> usize {

@@ -3,14 +3,14 @@
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 import { Centrifuge as Json } from 'centrifuge';
-import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf/index.js';
+import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf';
 
 const [, , url, ...flags] = process.argv;
 const protobuf = flags.includes('--protobuf');
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const out = (data) => (protobuf && data !== undefined ? encoder.encode(JSON.stringify(data)) : data);
-const back = (data) => (data instanceof Uint8Array ? JSON.parse(decoder.decode(data)) : data);
+const back = (data) => (data instanceof Uint8Array ? (data.length ? JSON.parse(decoder.decode(data)) : undefined) : data);
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const told = (one) => ({ data: back(one.data), offset: one.offset, tags: one.tags, info: shown(one.info), channel: one.channel });
 const shown = (info) => info && { user: info.user, client: info.client, connInfo: back(info.connInfo), chanInfo: back(info.chanInfo) };

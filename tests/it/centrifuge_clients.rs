@@ -167,7 +167,7 @@ async fn only_what_passes_the_filter_comes() {
 
 #[tokio::test]
 async fn tokens_end_and_are_renewed() {
-    let fanfare = server(Settings::new(), "[centrifuge]\nexpired_after_ms = 300\n").await;
+    let fanfare = server(Settings::new(), "[centrifuge]\nexpired_after_ms = 1500\n").await;
     let mut client = Client::start(Kind::Js, &fanfare.ws_url("/connection/websocket")).await;
     // The library asks for a new token when the old one ends.
     let soon = || token(json!({"sub": "ann", "exp": now_s() + 2}));

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::support::{Fanfare, PATIENCE, Settings};
 
 pub const SECRET: &str = "a secret of at least thirty-two characters";
-pub const API_KEY: &str = "manager-key-of-the-tests-0001";
+pub const API_KEY: &str = "manager-key-of-the-tests-0123456789abcdef";
 
 /// Namespaces for every kind of channel that tests need.
 const NAMESPACES: &str = r#"

@@ -18,8 +18,10 @@ impl Hub {
     /// With the channel's line held, so that a connection takes its place before it or after it.
     async fn route(&self, active: &ActiveChannel, publication: Arc<Publication>) {
         // Encoded here, so that no shard ever waits for another that is encoding.
-        for form in Form::all() {
-            if active.on_form[form.index()].load(Ordering::Relaxed) > 0 {
+        for (index, clients) in active.on_form.iter().enumerate() {
+            if clients.load(Ordering::Relaxed) > 0
+                && let Some(form) = Form::at(index)
+            {
                 publication.frame(form, &self.0.metrics);
             }
         }

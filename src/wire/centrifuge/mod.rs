@@ -50,15 +50,11 @@ impl Shape {
         self.encoding as usize * 3 + self.delta as usize
     }
 
-    pub fn all() -> impl Iterator<Item = Shape> {
-        let encodings = [Encoding::Json, Encoding::Protobuf, Encoding::Bare];
-        encodings.into_iter().flat_map(|encoding| {
-            [Delta::Off, Delta::Fresh, Delta::Patch].into_iter().map(move |delta| Shape { encoding, delta })
-        })
-    }
-
-    pub fn with_delta(self, delta: Delta) -> Self {
-        Self { delta, ..self }
+    /// The shape with this index.
+    pub fn at(index: usize) -> Option<Shape> {
+        let encoding = *[Encoding::Json, Encoding::Protobuf, Encoding::Bare].get(index / 3)?;
+        let delta = *[Delta::Off, Delta::Fresh, Delta::Patch].get(index % 3)?;
+        Some(Shape { encoding, delta })
     }
 }
 
@@ -153,6 +149,14 @@ mod tests {
         }
         assert_eq!(Encoding::Protobuf.commands(&[]), Err(NotUnderstood));
         assert_eq!(Encoding::Protobuf.commands(&[5, 1]), Err(NotUnderstood));
+    }
+
+    #[test]
+    fn every_shape_has_its_index() {
+        for index in 0..Shape::COUNT {
+            assert_eq!(Shape::at(index).unwrap().index(), index);
+        }
+        assert_eq!(Shape::at(Shape::COUNT), None);
     }
 
     #[test]
