@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::FEED;
 use super::connect::{lifetime, raw};
 use super::options::{ChannelOptions, RecoveryMode};
-use super::rules::{Place, tag_filter};
+use super::rules::{Asking, Place, tag_filter};
 use super::session::{Failed, Session, Sub};
 use crate::auth::{AuthError, Claims, Info, Overrides, ServerSub};
 use crate::stream::{Attending, Audience, AudienceSpec, Pace, Publication, Recover, ShownInfo, Stand, Subscribing};
@@ -91,7 +91,9 @@ impl Session {
             && self.encoding != Encoding::Bare;
         let overrides = grant.overrides;
         let joins = overrides.join_leave.unwrap_or(options.join_leave) && place.alias.is_none();
-        let asks = request.join_leave && place.may_see_presence(self.asking(&request.channel)).is_ok();
+        // It is about to be a subscriber, and may what subscribers may.
+        let subscriber = Asking { subscribed: true, ..self.asking(&request.channel) };
+        let asks = request.join_leave && place.may_see_presence(subscriber).is_ok();
         let told = joins && (asks || overrides.force_push_join_leave.unwrap_or(options.force_push_join_leave));
         let spec = |delta| {
             let mut listened = vec![place.channel.clone()];
