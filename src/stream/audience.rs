@@ -9,7 +9,7 @@ use super::line::Line;
 use super::outbox::Marks;
 use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, Publication, WhenFull};
 use crate::wire::Form;
-use crate::wire::centrifuge::{Delta, Encoding, Shape};
+use crate::wire::centrifuge::Delta;
 
 /// What makes two subscribers equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +81,9 @@ pub(super) struct ActiveChannel {
     pub line: Mutex<Line>,
 }
 
+/// The forms in which publications come as patches: JSON and Protobuf.
+const PATCHED: [usize; 2] = [Form::PLAIN + Delta::Patch as usize, Form::PLAIN + 3 + Delta::Patch as usize];
+
 impl ActiveChannel {
     pub fn new(channel: Channel, shards: usize, history: HistoryOptions) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -97,8 +100,7 @@ impl ActiveChannel {
     }
 
     pub fn wants_patches(&self) -> bool {
-        let patches = [Encoding::Json, Encoding::Protobuf].map(|encoding| Shape { encoding, delta: Delta::Patch });
-        patches.iter().any(|shape| self.on_form[Form::PLAIN + shape.index()].load(Ordering::Relaxed) > 0)
+        PATCHED.iter().any(|form| self.on_form[*form].load(Ordering::Relaxed) > 0)
     }
 
     pub fn watched(&self) -> bool {

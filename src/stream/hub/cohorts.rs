@@ -185,8 +185,9 @@ impl Cohorts {
                 return;
             }
             cohort.last_staged = self.staged;
-            let frame = publication.frame_for(spec, metrics);
-            if frame.is_empty() {
+            // Of what the channel protocol has no word for, its cohorts get nothing.
+            let push = spec.form.shape().map(|_| publication.frame_for(spec, metrics));
+            if push.as_ref().is_some_and(Bytes::is_empty) {
                 return;
             }
             if publication.restart.is_some() && spec.form.shape().is_some() {
@@ -208,7 +209,7 @@ impl Cohorts {
             }
             let keep = spec.pace.when_full == WhenFull::KeepLatest;
             cohort.turn.push(Staged {
-                frame,
+                frame: push.unwrap_or_else(|| publication.frame(spec.form, metrics).clone()),
                 channel: data.then_some(channel),
                 publication: keep.then(|| publication.clone()),
             });
