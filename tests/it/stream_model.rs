@@ -4,7 +4,7 @@
 //! Each run follows from its seed. One that fails is made smaller until nothing more can be left out, and printed.
 //! `make model SEEDS=1000` tries more than the usual 50.
 
-mod client; // one client: reads, freezes, comes back
+pub mod client; // one client: reads, freezes, comes back
 mod world; // the server under test
 
 use std::collections::BTreeMap;
