@@ -35,9 +35,9 @@ impl Drop for Disk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_and_loses_none() {
     let folder = temp_dir("small");
-    let _disk = Disk::mount(&folder, 24);
+    let _disk = Disk::mount(&folder, 10);
     let ballast = folder.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 8 << 20]).expect("room for it");
+    std::fs::write(&ballast, vec![0; 3 << 20]).expect("room for it");
     let mut server = Fanfare::start_on(Settings::new(), folder).await;
     let address = Arc::new(Mutex::new(server.address().to_owned()));
     let mode = Mode { category: None, paced: false };
@@ -45,23 +45,23 @@ async fn a_full_disk_refuses_writes_and_loses_none() {
     let mut others = server.ws("/ws").await;
 
     let refusal = loop {
-        if let Err(refusal) = writer.create(&server.url(), 60_000).await {
+        if let Err(refusal) = writer.create(&server.url(), 9_900).await {
             break refusal;
         }
-        assert!(writer.tried < 900, "24 MB take no 900 items of 60 kB");
+        assert!(writer.tried < 900, "10 MB take no 900 items of 10 kB");
     };
     assert!(refusal.starts_with("507 "), "{refusal}");
     assert!(refusal.contains("disk"), "a reason: {refusal}");
     // It is refused again and again, and the server stays what it is: what needs no disk works.
     for _ in 0..20 {
-        let _ = writer.create(&server.url(), 60_000).await;
+        let _ = writer.create(&server.url(), 9_900).await;
     }
     assert_eq!(http().get(format!("{}/health", server.url())).send().await.expect("an answer").status(), 200);
     publish(&server, "system:notifications", "{\"message_type\":\"n\",\"n\":1}").await;
     assert_eq!(next_json(&mut others).await["n"], json!(1));
 
     std::fs::remove_file(&ballast).expect("it is there");
-    writer.create(&server.url(), 60_000).await.expect("there is room again");
+    writer.create(&server.url(), 9_900).await.expect("there is room again");
     let rows = writer.rows(&server.url()).await;
     client.settles_at(&rows).await.expect("what was acknowledged was told");
     ledger(&server).await;
