@@ -161,6 +161,12 @@ async fn every_client_ends_at_what_the_database_says() {
     let played = futures_util::stream::iter(seeds.map(|seed| async move {
         let script = Script::new(seed);
         let problem = script.play(&script.ops).await.err();
+        if let Some(problem) = &problem {
+            eprintln!("seed {seed}: {problem}");
+        }
+        if seed % 100 == 99 {
+            eprintln!("seed {seed} has been played");
+        }
         (script, problem)
     }));
     let failed: Vec<(Script, String)> =
