@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::feed::FoldRule;
 use super::publication::{Kind, position_json};
-use super::{Publication, StreamMetrics};
+use super::{Position, Publication, StreamMetrics};
 use crate::wire::{Form, numbers_of, with_field};
 
 /// What has become one message.
@@ -67,6 +67,12 @@ impl Fold {
 
     pub fn first_offset(&self) -> u64 {
         self.first_offset
+    }
+
+    /// Where a client stands that has nothing of it yet.
+    pub fn before(&self) -> Option<Position> {
+        let epoch = self.last.position.as_ref()?.epoch.clone();
+        Some(Position { offset: self.first_offset.saturating_sub(1), epoch })
     }
 
     pub fn size_bytes(&self) -> usize {
@@ -188,7 +194,7 @@ fn key(publication: &Publication, rule: &FoldRule) -> Option<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Channel, Position};
+    use super::super::Channel;
     use super::*;
     use crate::wire::Dialect;
 

@@ -62,6 +62,8 @@ pub(super) struct Cohorts {
     touched: Vec<u32>,
     /// Paced cohorts that hold something for later.
     pub(super) holding: Vec<u32>,
+    /// Those whose folds are part of this turn.
+    pub(super) emitted: Vec<u32>,
     /// Publications staged so far.
     staged: u64,
     /// This turn's publications, and how many connections each is for.
@@ -218,6 +220,11 @@ impl Cohorts {
 
     /// Told when the turn's writes are done: now the channels stand behind what the turn had.
     pub fn turn_written(&mut self, metrics: &StreamMetrics) {
+        for key in self.emitted.drain(..) {
+            if let Some(paced) = self.cohorts.get_mut(key as usize).and_then(|cohort| cohort.paced.as_mut()) {
+                paced.written();
+            }
+        }
         let now = Instant::now();
         for (channel, publication, connections) in self.turn.drain(..) {
             metrics.latency.observe((now - publication.accepted_at).as_secs_f64(), connections);
@@ -260,11 +267,16 @@ impl Cohorts {
         self.cohorts.get(key as usize).map_or(&[], |cohort| &cohort.members)
     }
 
-    /// Where the cohort's channels stand, as of the last turn that was written.
-    pub fn marks(&self, audience: &Audience) -> Marks {
+    /// Where the channels stand for a member of the cohort, as of the last turn that was written: before what is held.
+    pub fn marks(&self, audience: &Audience, key: u32) -> Marks {
+        let paced = self.cohorts.get(key as usize).and_then(|cohort| cohort.paced.as_ref());
         let marks = audience.watches.iter().map(|watch| {
             let known = self.by_channel.get(&watch.active.id).and_then(|listeners| listeners.mark.clone());
-            known.unwrap_or_else(Mark::unknown)
+            let mut mark = known.unwrap_or_else(Mark::unknown);
+            if let Some(paced) = paced {
+                paced.hold_back(watch.active.id, &mut mark);
+            }
+            mark
         });
         audience.share_marks(marks.collect())
     }

@@ -110,8 +110,8 @@ impl Shard {
             return;
         }
         let Farewell { close, flush_first, resume, slot } = farewell;
-        let audience = conn.place.audience.clone();
-        let stands = || self.cohorts.marks(&audience);
+        let (audience, cohort) = (conn.place.audience.clone(), conn.cohort);
+        let stands = || self.cohorts.marks(&audience, cohort);
         let before = conn.waiting_bytes();
         let frame = |abandoned: &Abandoned| {
             let marks = abandoned.before.clone().or(resume);
@@ -207,7 +207,7 @@ impl Shard {
         let close = drain.close;
         drain.told += 1;
         let audience = &conn.place.audience;
-        let since = resume_token(self.cohorts.marks(audience).iter());
+        let since = resume_token(self.cohorts.marks(audience, conn.cohort).iter());
         let notice = json!({ "message_type": "reconnect", "after_ms": slot.as_millis() as u64, "since": since });
         let frame = audience.spec.form.dialect.encode(notice.to_string().as_bytes());
         self.send(key, &frame);
