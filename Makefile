@@ -77,6 +77,10 @@ microbench: ## what the stream's parts cost, by criterion
 model: test-setup ## random runs of the whole against a model (SEEDS=1000; SEEDS=:17 plays one again)
 	FANFARE_MODEL_SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- stream_model --nocapture
 
+.PHONY: chaos
+chaos: test-setup ## kill, cut off, freeze and fill what a node depends on, again and again (ROUNDS=20)
+	for round in $$(seq $(or $(ROUNDS),20)); do cargo test --locked --test it -- chaos_ stream_silence stream_topologies; done
+
 .PHONY: soak
 soak: build $(VENV)/.stamp ## hours of load on one server: memory, descriptors and latency must not grow (MINUTES=60)
 	scripts/soak $(or $(MINUTES),60)

@@ -65,10 +65,12 @@ struct Seen {
     /// What it is at, and the last that it was told.
     doing: &'static str,
     trail: VecDeque<String>,
+    heard: u64,
 }
 
 impl Seen {
-    fn heard(&mut self, text: &str) {
+    fn hears(&mut self, text: &str) {
+        self.heard += 1;
         if self.trail.len() == 8 {
             self.trail.pop_front();
         }
@@ -99,8 +101,10 @@ impl Client {
     }
 
     /// Whether it comes to know exactly this.
+    ///
+    /// One with little room that has been away for long hears everything late, but it hears something all the time.
     pub async fn settles_at(&self, expected: &BTreeMap<String, i64>) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let (mut deadline, mut heard) = (tokio::time::Instant::now() + PATIENCE, 0);
         loop {
             {
                 let seen = self.shared.seen.lock().expect("lock");
@@ -109,6 +113,9 @@ impl Client {
                 }
                 if seen.stock == *expected {
                     return Ok(());
+                }
+                if heard != seen.heard {
+                    (deadline, heard) = (tokio::time::Instant::now() + PATIENCE, seen.heard);
                 }
                 if tokio::time::Instant::now() > deadline {
                     let Seen { stock, doing, trail, .. } = &*seen;
@@ -140,7 +147,7 @@ async fn run(shared: Arc<Shared>) {
                 _ => "snapshot=true".to_owned(),
             }
         };
-        shared.seen.lock().expect("lock").heard(&query);
+        shared.seen.lock().expect("lock").hears(&query);
         let Some(mut socket) = connect(&shared, &query).await else {
             shared.seen.lock().expect("lock").doing = "waiting to connect";
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -176,7 +183,7 @@ async fn listen(shared: &Shared, socket: &mut WebSocketStream<TcpStream>) -> End
         let Message::Text(text) = message else { continue };
         let message: Value = serde_json::from_str(&text).expect("json");
         let mut seen = shared.seen.lock().expect("lock");
-        seen.heard(&text);
+        seen.hears(&text);
         match message["message_type"].as_str() {
             Some("subscribed") => {
                 // Where it begins; what it resumes from is what it has.
