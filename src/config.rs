@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
 use crate::db::DbOptions;
+use crate::feeds::RecordOptions;
 use crate::feeds::matching::MatchingOptions;
 use crate::feeds::price::PriceOptions;
 use crate::feeds::progress::{JournalChoice, ProgressOptions};
@@ -66,6 +67,7 @@ pub struct Settings {
     pub price: PriceOptions,
     pub progress: ProgressOptions,
     pub matching: MatchingOptions,
+    pub record: RecordOptions,
     pub queue: QueueOptions,
     pub smtp: SmtpOptions,
     pub alerts: AlertOptions,

@@ -40,6 +40,8 @@ pub mod name {
     pub const ENCODINGS: &str = "publication_encodings";
     pub const BROKER_CONNECTED: &str = "broker_connected";
     pub const BROKER_GAPS: &str = "broker_gaps";
+    pub const REPLAYS: &str = "replays";
+    pub const REPLAYED: &str = "replayed_messages";
     pub const PRESENCE_CHANGES: &str = "presence_changes";
     pub const PRESENCE_FAILURES: &str = "presence_failures";
     pub const PRESENCE_RESYNCS: &str = "presence_resyncs";

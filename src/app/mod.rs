@@ -21,13 +21,13 @@ use crate::db::{Db, DbMetrics};
 use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{self, Figures, Outbox, Relay, Rows, Source};
+use crate::feeds::{self, Figures, Outbox, RecordReader, Recorder, Relay, Rows, Source};
 use crate::http::limits::Limits;
 use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::series::Series;
-use crate::session::{Sessions, Snapshots};
+use crate::session::{Replays, Sessions, Snapshots};
 use crate::stream::{
     Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource,
     StreamMetrics, Tags,
@@ -84,7 +84,15 @@ impl App {
             let every = Duration::from_secs(settings.series.own_figures_s);
             tasks.spawn("own figures", own.run(every, tasks.stop()));
         }
-        let relay = Relay::new(db.clone(), node.clone(), outbox.clone(), metrics);
+        let recorder = Recorder::new(db.clone(), clock.clone(), settings.record.clone());
+        let replays = recorder.as_ref().map(|_| {
+            let record = RecordReader { db: db.clone(), node: node.clone(), outbox: outbox.clone() };
+            Replays::new(Arc::new(record), clock.clone(), tasks.stop(), metrics)
+        });
+        if let Some(recorder) = &recorder {
+            tasks.spawn("record", recorder.clone().tend(tasks.stop()));
+        }
+        let relay = Relay::new(db.clone(), node.clone(), outbox.clone(), metrics).recording(recorder);
         let matching = matching(&settings, &db, &outbox, &clock)?;
         matching.spawn(&queue, &tasks);
         let relaying = Tasks::new();
@@ -104,7 +112,8 @@ impl App {
         let origins = settings.edge.allowed_origins.clone();
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
         let sessions =
-            Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics);
+            Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics)
+                .with_replays(replays);
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);
@@ -228,7 +237,8 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
         let hub = Hub::start(HubOptions { shards: 1, ..settings.stream.clone() }, StreamMetrics::register(metrics));
         let hub = hub.context("starting the shards")?;
         let node = Node::start(hub.clone(), broker(&settings, hub).await?, &tasks);
-        let relay = Relay::new(db.clone(), node, outbox.clone(), metrics);
+        let recorder = Recorder::new(db.clone(), clock.clone(), settings.record.clone());
+        let relay = Relay::new(db.clone(), node, outbox.clone(), metrics).recording(recorder);
         tasks.spawn("outbox relay", relay.run(tasks.stop()));
     }
     apply_events(&settings, &db, &clock, &queue, &outbox, &past.writer, stream, metrics, &tasks);

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use base64::Engine;
 
+use super::replay::Travel;
 use crate::http::Problem;
 use crate::stream::{AudienceSpec, Channel, FeedSpec, Filter, Pace, Position, Term, WhenFull};
 use crate::wire::{Dialect, Form};
@@ -21,10 +22,12 @@ pub(super) struct Wishes {
     pub positioned: bool,
     /// `?max_hz=`: 0 when every message is wanted.
     pub interval_ms: u32,
+    /// `?from=` and `?speed=`.
+    pub travel: Travel,
 }
 
 /// What every feed knows beside its filters.
-const COMMON: [&str; 7] = ["format", "max_hz", "positions", "presence", "since", "snapshot", "token"];
+const COMMON: [&str; 9] = ["format", "from", "max_hz", "positions", "presence", "since", "snapshot", "speed", "token"];
 /// The most positions that a client may name: each of a feed's channels has two numberings.
 const MOST_POSITIONS: usize = 64;
 
@@ -51,6 +54,8 @@ impl Wishes {
                 ("presence", _) => wishes.presence = truth("presence", &value)?,
                 ("positions", _) => wishes.positioned = truth("positions", &value)?,
                 ("max_hz", _) => wishes.interval_ms = interval(feed, &value)?,
+                ("from", _) => wishes.travel.set_from(&value)?,
+                ("speed", _) => wishes.travel.set_speed(&value)?,
                 // Read by `http::guard`.
                 ("token", _) => {}
                 (_, Some(param)) => {
@@ -72,6 +77,11 @@ impl Wishes {
                     return Err(unknown(name, &format!("is not a parameter of this feed; it has {known}")));
                 }
             }
+        }
+        if wishes.travel.is_wanted()
+            && (wishes.since.is_some() || wishes.snapshot || wishes.presence || wishes.interval_ms > 0)
+        {
+            return Err(unknown("from", "cannot go with since, snapshot, presence or max_hz"));
         }
         wishes.positioned |= wishes.since.is_some() || wishes.snapshot || wishes.interval_ms > 0;
         wishes.filter = Filter::new(terms);
@@ -196,6 +206,9 @@ mod tests {
             ("positions=", "positions"),
             ("max_hz=0", "max_hz"),
             ("max_hz=fast", "max_hz"),
+            ("from=yesterday", "from"),
+            ("speed=0", "speed"),
+            ("from=-1m&snapshot=true", "from"),
         ] {
             let problem = format!("{:?}", Wishes::parse(&FEED, query).unwrap_err());
             assert!(problem.contains(&format!("field: \"{field}\"")), "{problem}");

@@ -24,9 +24,10 @@ use super::begin::begin;
 use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
 use super::limits::{Full, LimitOptions, Limits};
 use super::plain::Plain;
+use super::replay::{Replay, Replays, Way};
 use crate::auth::{Gate, Permission};
 use crate::http::{Origins, Problem, guard};
-use crate::stream::{FeedSpec, Node, SnapshotSource, Ticket};
+use crate::stream::{FeedSpec, Node, SnapshotSource};
 use crate::telemetry::{Registry, name};
 use crate::wire::Dialect;
 
@@ -45,6 +46,7 @@ struct Inner {
     origins: Origins,
     limits: Arc<Limits>,
     snapshots: Snapshots,
+    replays: Option<Replays>,
     rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
 }
 
@@ -62,7 +64,19 @@ impl Sessions {
     ) -> Self {
         let rejected = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
         registry.register(name::UPGRADES_REJECTED, "WebSocket handshakes refused, by reason", rejected.clone());
-        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), snapshots, rejected }))
+        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), snapshots, replays: None, rejected }))
+    }
+
+    /// Before they are shared: clients may begin in the past.
+    pub fn with_replays(mut self, replays: Option<Replays>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.replays = replays;
+        }
+        self
+    }
+
+    pub(super) fn replays(&self) -> Option<&Replays> {
+        self.0.replays.as_ref()
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -82,9 +96,9 @@ impl Sessions {
 /// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
 pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
     let started = Instant::now();
-    let (ticket, dialect, accept) = admit(feed, &sessions, &request).await?;
+    let (way, dialect, accept) = admit(feed, &sessions, &request).await?;
     sessions.0.node.hub().note_handshake(started.elapsed());
-    let client = HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?;
+    let client = way.client().map(HeaderValue::try_from).transpose().map_err(Problem::internal)?;
     let upgraded = request.extensions.remove::<OnUpgrade>();
     let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
     tokio::spawn(async move {
@@ -94,11 +108,8 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
             tracing::error!("an upgraded connection is not a plain TCP stream");
             return;
         };
-        match parts.io.into_inner().into_std() {
-            // The buffer is copied: the original would keep the HTTP parser's whole buffer alive.
-            Ok(socket) => ticket.adopt(socket, parts.read_buf.to_vec()).await,
-            Err(error) => tracing::warn!(%error, "a socket could not leave the runtime"),
-        }
+        // The buffer is copied: the original would keep the HTTP parser's whole buffer alive.
+        way.go(parts.io.into_inner(), parts.read_buf.to_vec()).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -106,7 +117,7 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(CLIENT, client);
+    client.map(|client| headers.insert(CLIENT, client));
     if let Some(dialect) = dialect {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
     }
@@ -118,7 +129,7 @@ async fn admit(
     feed: &'static FeedSpec,
     sessions: &Sessions,
     request: &Parts,
-) -> Result<(Ticket, Option<Dialect>, HeaderValue), Problem> {
+) -> Result<(Way, Option<Dialect>, HeaderValue), Problem> {
     let headers = &request.headers;
     let key = websocket_key(&request.method, headers).map_err(|problem| sessions.reject("handshake", problem))?;
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
@@ -164,7 +175,12 @@ async fn admit(
     })?;
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
     let peer = Box::new(Plain { dialect, _held: held });
+    if wishes.travel.is_wanted() {
+        let who = (identity.subject.clone(), identity.ends_at_ms());
+        let replay = Replay::prepare(sessions, audience, &wishes.travel, peer, who).await;
+        return Ok((Way::Past(replay.map_err(|problem| sessions.reject("record", problem))?), offered, accept));
+    }
     let ticket = begin(feed, sessions, audience, &wishes, &identity.subject, peer).await;
     let ticket = ticket.map_err(|problem| sessions.reject("snapshot", problem))?;
-    Ok((ticket, offered, accept))
+    Ok((Way::Live(ticket), offered, accept))
 }

@@ -18,6 +18,7 @@ mod outbox; // what a socket could not take at once
 mod position;
 mod presence; // who watches a channel, on all nodes
 mod publication;
+mod record; // the past, beyond the history
 mod snapshot; // the state behind a feed
 
 pub use audience::{Audience, AudienceSpec, Pace};
@@ -37,4 +38,5 @@ pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};
 pub use presence::{Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence};
 pub use publication::{Kind, Publication, Tags};
+pub use record::{Record, Recorded, Seam};
 pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};

@@ -76,6 +76,26 @@ impl Node {
         published.map_err(|error| PublishError::Unavailable(error.to_string()))
     }
 
+    /// Several messages of one channel, in order. One that is not JSON is refused alone; where the broker refuses, the
+    /// answers end with that, and the rest is to be tried again.
+    pub async fn publish_all(&self, channel: &Channel, messages: Vec<Outgoing>) -> Vec<Result<Position, PublishError>> {
+        let checks: Vec<_> = messages.iter().map(|message| is_json(&message.data).err()).collect();
+        let good = messages.into_iter().zip(&checks).filter(|(_, check)| check.is_none()).map(|(message, _)| message);
+        let (positions, refused) = self.0.broker.publish_all(channel, good.collect()).await;
+        let (mut positions, mut answers) = (positions.into_iter(), Vec::with_capacity(checks.len()));
+        for check in checks {
+            match check {
+                Some(error) => answers.push(Err(PublishError::NotJson(error.to_string()))),
+                None => match positions.next() {
+                    Some(position) => answers.push(Ok(position)),
+                    None => break,
+                },
+            }
+        }
+        answers.extend(refused.map(|error| Err(PublishError::Unavailable(error.to_string()))));
+        answers
+    }
+
     /// The audience for `spec`: shared with whoever has asked for the same. When it is there, its channels are
     /// subscribed at the broker.
     pub async fn audience(&self, spec: AudienceSpec) -> Result<Arc<Audience>, BrokerError> {

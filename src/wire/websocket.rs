@@ -127,6 +127,20 @@ impl Decoder {
         Ok(())
     }
 
+    /// What another decoder has to read first to go on where this one stands.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let Some(partial) = self.partial else { return Vec::new() };
+        let Some(kind) = partial.kind else { return partial.frame };
+        // The fragments so far as one, under a mask that changes nothing.
+        let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
+        let mut bytes = vec![opcode as u8, 0x80 | 127];
+        bytes.extend_from_slice(&(partial.message.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&partial.message);
+        bytes.extend_from_slice(&partial.frame);
+        bytes
+    }
+
     /// Bytes that wait for the rest of a frame or message.
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.frame.len() + partial.message.len())
@@ -269,6 +283,9 @@ mod tests {
         let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
         for piece in input.chunks(step.max(1)) {
             decoder.read(&mut piece.to_vec(), 1000, &mut |message| seen.push(format!("{message:?}")))?;
+            // Another one goes on where this one stands.
+            let mut rest = std::mem::take(&mut decoder).into_bytes();
+            decoder.read(&mut rest, 1000, &mut |message| seen.push(format!("{message:?}")))?;
         }
         assert_eq!(decoder.held_bytes(), 0);
         Ok(seen)

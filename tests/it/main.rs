@@ -40,6 +40,7 @@ mod progress_ingest;
 mod progress_journal;
 mod progress_kit;
 mod progress_letters;
+mod progress_replay;
 mod progress_reports;
 mod progress_signals;
 mod queue_leases;

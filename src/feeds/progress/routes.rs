@@ -46,9 +46,8 @@ impl FromUrl {
     fn read(query: Option<&str>) -> Result<Self, Problem> {
         let mut read = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match &*name {
-                "class" => read.class = Some(value.into_owned()).filter(|class| !class.is_empty()),
-                _ => {}
+            if name == "class" {
+                read.class = Some(value.into_owned()).filter(|class| !class.is_empty());
             }
         }
         let mut checks = Checks::default();
