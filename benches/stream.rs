@@ -29,7 +29,7 @@ fn spec(filter: Filter) -> AudienceSpec {
 }
 
 fn term(field: &str, value: &str) -> Term {
-    Term { fields: vec![field.into()], values: vec![value.into()] }
+    Term { on: None, fields: vec![field.into()], values: vec![value.into()] }
 }
 
 fn encode(c: &mut Criterion) {

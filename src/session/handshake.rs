@@ -63,7 +63,7 @@ impl Wishes {
                     let fields: Vec<String> = param.fields.iter().map(|field| field.to_string()).collect();
                     match terms.iter_mut().find(|term| term.fields == fields) {
                         Some(term) => term.values.extend(values),
-                        None => terms.push(Term { fields, values }),
+                        None => terms.push(Term { on: None, fields, values }),
                     }
                 }
                 (name, None) => {
@@ -167,11 +167,12 @@ mod tests {
             FilterParam { name: "who", fields: &["userId", "mail"], upper_case: false },
         ],
         folds: &[FoldRule { channel: "a:b", key: &["sku"], values: &[] }],
+        own: None,
     };
 
     fn term(fields: &[&str], values: &[&str]) -> Term {
         let own = |list: &[&str]| list.iter().map(|word| word.to_string()).collect();
-        Term { fields: own(fields), values: own(values) }
+        Term { on: None, fields: own(fields), values: own(values) }
     }
 
     #[test]

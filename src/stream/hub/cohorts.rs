@@ -119,7 +119,8 @@ impl Cohorts {
         self.by_audience.entry(audience.id).or_default().push(key);
         for watch in &audience.watches {
             self.ledger.open(watch.active.id, &watch.active.channel);
-            self.by_channel.entry(watch.active.id).or_default().add(key, &audience.spec.filter);
+            let listeners = self.by_channel.entry(watch.active.id).or_default();
+            listeners.add(key, &watch.active.channel, &audience.spec.filter);
         }
         key
     }
@@ -161,7 +162,7 @@ impl Cohorts {
         }
         for watch in &cohort.audience.watches {
             if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
-                listeners.remove(key, &cohort.audience.spec.filter);
+                listeners.remove(key, &watch.active.channel, &cohort.audience.spec.filter);
                 if listeners.is_empty() {
                     self.by_channel.remove(&watch.active.id);
                     self.ledger.close(watch.active.id);

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Reserve(Box<Reservation>),
     Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
     Cancel { ticket: u64 },
+    /// Ask everybody whether he may stay.
+    Examine,
     Drain { close: Close, within: Duration, slots: Slots },
     Report(oneshot::Sender<BTreeMap<String, Account>>),
     Ask { question: Question, reply: oneshot::Sender<Option<Found>> },

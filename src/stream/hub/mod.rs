@@ -94,6 +94,16 @@ impl Default for HubOptions {
 pub trait Peer: Send {
     /// A text or binary message has arrived; ready frames put into `replies` are sent in order.
     fn message(&mut self, message: Incoming<'_>, replies: &mut Vec<Bytes>) -> Result<(), Close>;
+
+    /// When its right to be here ends, in milliseconds since 1970. Asked at the beginning and after each message.
+    fn ends_at_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether it may stay. Asked when its time is up, and by [`Hub::examine`].
+    fn may_stay(&self) -> Result<(), Close> {
+        Ok(())
+    }
 }
 
 /// Cloning shares the hub.
@@ -223,6 +233,13 @@ impl Hub {
             }
         })
         .await;
+    }
+
+    /// Has every connection asked whether it may stay: something that let clients in has been taken back.
+    pub async fn examine(&self) {
+        for shard in &self.0.shards {
+            shard.send(Command::Examine).await;
+        }
     }
 
     /// What became of every publication for every connection, by channel. Each shard answers between two turns.

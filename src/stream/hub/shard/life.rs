@@ -75,10 +75,12 @@ impl Shard {
             outbox,
             peer,
             ticket,
+            ends_noted_ms: i64::MAX,
             began: from,
             place,
         });
         self.awaiting.insert(ticket, key);
+        self.note_end(key);
         // Its handshake was under way when the drain began.
         self.drain_one(key);
     }
@@ -180,6 +182,7 @@ impl Shard {
                 self.begin_close(key as u32, Farewell::at_once(Close::NoPong));
             }
         }
+        self.end_rights();
         let now = Instant::now();
         let closing = std::mem::take(&mut self.closing).into_iter();
         let (over, later): (Vec<_>, Vec<_>) = closing.partition(|(deadline, ..)| *deadline <= now);

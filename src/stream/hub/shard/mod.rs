@@ -4,6 +4,7 @@
 mod deliver; // a turn's messages, to the sockets
 mod life; // how a connection begins, stays alive and ends
 mod read; // what clients send
+mod rights; // who may stay, and until when
 mod tell; // what operators ask
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,6 +18,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use self::life::{Draining, Farewell};
+use self::rights::Ends;
 use self::tell::Departed;
 use super::HubOptions;
 use super::cohorts::Cohorts;
@@ -51,6 +53,8 @@ pub(super) struct Shard {
     unread: Vec<u32>,
     /// Closing connections, by when they are given up.
     closing: Vec<(Instant, u32, u64)>,
+    /// When rights end.
+    ends: Ends,
     next_tick: Instant,
     tick: u64,
     /// Once the server ends.
@@ -83,6 +87,7 @@ impl Shard {
             scratch: vec![0; READ_BUFFER_BYTES],
             unread: Vec::new(),
             closing: Vec::new(),
+            ends: Ends::default(),
             next_tick: Instant::now() + TICK,
             tick: 0,
             drain: None,
@@ -155,6 +160,7 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
+                Some(Command::Examine) => self.examine_all(),
                 Some(Command::Drain { close, within, slots }) => self.begin_drain(close, within, slots),
                 Some(Command::Report(reply)) => self.reports.push(reply),
                 Some(Command::Ask { question, reply }) => self.questions.push((question, reply)),

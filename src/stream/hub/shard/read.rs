@@ -64,6 +64,9 @@ impl Shard {
             }
         });
         conn.deaf = read.is_err();
+        if count > 0 {
+            self.note_end(key);
+        }
         self.metrics.messages_in.inc_by(count);
         for reply in replies {
             self.send(key, &reply);
