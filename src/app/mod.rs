@@ -105,6 +105,7 @@ impl App {
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
         let sessions =
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics);
+        tasks.spawn("rights", sessions.watch(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);

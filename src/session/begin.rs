@@ -24,7 +24,7 @@ pub(super) async fn begin(
     feed: &'static FeedSpec,
     sessions: &Sessions,
     audience: Arc<Audience>,
-    wishes: &Wishes,
+    (wishes, filter): (&Wishes, &Filter),
     user: &Arc<str>,
     mut peer: Box<dyn Peer>,
 ) -> Result<Ticket, Problem> {
@@ -54,7 +54,7 @@ pub(super) async fn begin(
             Problem::unavailable("the feed's rows cannot be read now; try again", 2)
         })?;
         let on_gap = if attempt == ATTEMPTS { OnGap::Announce } else { OnGap::Refuse };
-        let mut joining = joining(snapshot, &wishes.filter, missed, on_gap)?;
+        let mut joining = joining(snapshot, filter, missed, on_gap)?;
         joining.since = watchers.seen(&joining.since);
         joining.snapshot.splice(..0, watchers.lists.iter().cloned());
         joining.user = Some(user.clone());

@@ -19,12 +19,14 @@ pub(super) struct Wishes {
     pub presence: bool,
     /// `?positions=true`, and whatever has no use without them.
     pub positioned: bool,
+    /// `?auth=message`: the token comes as the first message.
+    pub auth_by_message: bool,
     /// `?max_hz=`: 0 when every message is wanted.
     pub interval_ms: u32,
 }
 
 /// What every feed knows beside its filters.
-const COMMON: [&str; 7] = ["format", "max_hz", "positions", "presence", "since", "snapshot", "token"];
+const COMMON: [&str; 8] = ["auth", "format", "max_hz", "positions", "presence", "since", "snapshot", "token"];
 /// The most positions that a client may name: each of a feed's channels has two numberings.
 const MOST_POSITIONS: usize = 64;
 
@@ -38,6 +40,8 @@ impl Wishes {
                     let known = Dialect::from_format(&value);
                     wishes.dialect = Some(known.ok_or_else(|| unknown("format", "is json or msgpack"))?);
                 }
+                ("auth", _) if value == "message" => wishes.auth_by_message = true,
+                ("auth", _) => return Err(unknown("auth", "is message, or left out")),
                 ("since", _) => {
                     let since = wishes.since.get_or_insert_default();
                     for text in value.split(',').filter(|text| !text.is_empty()) {
@@ -103,6 +107,7 @@ pub(super) fn audience_spec(
     feed: &'static FeedSpec,
     dialect: Dialect,
     wishes: &Wishes,
+    filter: Filter,
     when_full: WhenFull,
 ) -> AudienceSpec {
     let mut channels: Vec<Channel> = feed.channels.iter().filter_map(|name| Channel::new(name).ok()).collect();
@@ -113,7 +118,7 @@ pub(super) fn audience_spec(
         feed: feed.name,
         form: Form { dialect, positioned: wishes.positioned },
         channels,
-        filter: wishes.filter.clone(),
+        filter,
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
     }
 }

@@ -42,6 +42,12 @@ impl Filter {
         self.terms.iter().find(|term| term.judges(channel))
     }
 
+    /// The values that it asks of a field.
+    pub fn values_of(&self, field: &str) -> impl Iterator<Item = &str> {
+        let terms = self.terms.iter().filter(move |term| term.fields.iter().any(|own| own == field));
+        terms.flat_map(|term| term.values.iter().map(String::as_str))
+    }
+
     /// With one more term.
     pub fn and(mut self, term: Term) -> Self {
         self.terms.push(term);

@@ -7,7 +7,7 @@ mod websocket;
 
 pub use codes::Close;
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
-pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame, frame_length};
+pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame, frame_length, whole_frame};
 
 use bytes::Bytes;
 

@@ -64,6 +64,19 @@ pub fn frame_length(bytes: &[u8]) -> usize {
     length.min(bytes.len())
 }
 
+/// How long the first of a client's frames in `bytes` is, header included; `None` while it has not wholly arrived. Of
+/// what is no frame the answer is everything: whoever reads it finds out.
+pub fn whole_frame(bytes: &[u8]) -> Option<usize> {
+    match parse_header(bytes) {
+        Ok(Some((_, length, header_bytes))) => {
+            let end = header_bytes.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+            (end <= bytes.len()).then_some(end)
+        }
+        Ok(None) => None,
+        Err(_) => Some(bytes.len()),
+    }
+}
+
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {

@@ -100,6 +100,8 @@ impl Shard {
         if conn.state == State::Awaiting {
             conn.state = State::Open;
         }
+        // What let it in may have been taken back while it was on its way here.
+        self.examine(key);
         if !first.is_empty() {
             self.received(key, &mut first);
         }

@@ -54,7 +54,7 @@ impl Shard {
     }
 
     /// Closes a connection that may not stay; what waits for it is not for it any more.
-    fn examine(&mut self, key: u32) {
+    pub(super) fn examine(&mut self, key: u32) {
         let Some(conn) = self.conns.get(key as usize) else { return };
         if conn.state != State::Closing
             && let Err(close) = conn.peer.may_stay()
