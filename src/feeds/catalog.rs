@@ -62,6 +62,15 @@ pub static MATCHING: FeedSpec = FeedSpec {
     own: Some(OwnRule { channel: MATCH_NOTIFICATIONS, field: "user_id" }),
 };
 
+/// The same as server-sent events.
+pub static EVENTS: [(&str, &FeedSpec); 5] = [
+    ("/sse", &NOTICES),
+    ("/sse/inventory", &INVENTORY),
+    ("/sse/price", &PRICE),
+    ("/sse/progress", &PROGRESS),
+    ("/sse/match", &MATCHING),
+];
+
 /// Every feed by the path of its WebSocket.
 pub static ALL: [(&str, &FeedSpec); 5] = [
     ("/ws", &NOTICES),

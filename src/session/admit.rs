@@ -15,7 +15,7 @@ use super::upgrade::Sessions;
 use crate::auth::{AuthError, Identity, Permission};
 use crate::http::{Problem, guard};
 use crate::stream::{Channel, FeedSpec, Filter, Term, Ticket};
-use crate::wire::Dialect;
+use crate::wire::{Deflate, Dialect};
 
 /// A page of another origin.
 pub(super) fn origin(sessions: &Sessions, request: &Parts) -> Result<(), Problem> {
@@ -92,12 +92,13 @@ pub(super) fn permit(
 pub(super) async fn place(
     feed: &'static FeedSpec,
     sessions: &Sessions,
-    (identity, wishes, dialect): (&Identity, &Wishes, Dialect),
+    (identity, wishes, dialect, deflate): (&Identity, &Wishes, Dialect, Option<Deflate>),
     held: Held,
 ) -> Result<Ticket, Problem> {
     let filter = permit(feed, sessions, identity, wishes)?;
     let when_full = sessions.node().hub().options().when_full.get(feed.name).copied().unwrap_or_default();
-    let audience = sessions.node().audience(audience_spec(feed, dialect, wishes, filter.clone(), when_full)).await;
+    let audience =
+        sessions.node().audience(audience_spec(feed, (dialect, deflate), wishes, filter.clone(), when_full)).await;
     let audience = audience.map_err(|error| {
         tracing::warn!(%error, feed = feed.name, "a feed could not be subscribed");
         sessions.reject("broker", Problem::unavailable("the broker is unavailable; try again", 5))

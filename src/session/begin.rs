@@ -32,12 +32,13 @@ pub(super) async fn begin(
     // Read when the subscription holds already: what changes from here on follows from the history.
     let watchers = if wishes.presence { watchers(feed, sessions).await? } else { Watchers::default() };
     let has_rows = sessions.snapshot_of(feed).is_some();
-    let mut missed = None;
+    let mut missed = wishes.missed;
     if !wishes.snapshot {
         let on_gap = if has_rows && wishes.positioned { OnGap::Refuse } else { OnGap::Announce };
         let joining = Joining {
             since: watchers.seen(wishes.since.as_deref().unwrap_or_default()),
             on_gap,
+            missed,
             snapshot: watchers.lists.clone(),
             user: Some(user.clone()),
             ..Joining::default()

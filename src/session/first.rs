@@ -14,7 +14,7 @@ use super::plain::Said;
 use super::upgrade::Sessions;
 use crate::auth::{AuthError, Credentials};
 use crate::stream::FeedSpec;
-use crate::wire::{Close, Decoder, Dialect, Incoming, Opcode, close_frame, frame, whole_frame};
+use crate::wire::{Close, Decoder, Deflate, Dialect, Incoming, Opcode, Reading, close_frame, frame, whole_frame};
 
 /// More than any token needs.
 const MOST_BYTES: usize = 32 << 10;
@@ -27,6 +27,7 @@ pub(super) struct Newcomer {
     pub sessions: Sessions,
     pub wishes: Wishes,
     pub dialect: Dialect,
+    pub deflate: Option<Deflate>,
     pub held: Held,
 }
 
@@ -34,7 +35,10 @@ impl Newcomer {
     /// Lets the socket in when its first message does, and tells it why otherwise. `first` is what it has sent already.
     pub async fn receive(self, mut socket: TcpStream, mut first: Vec<u8>) {
         let within = Duration::from_millis(self.held.options().first_message_ms);
-        let token = tokio::time::timeout(within, token(&mut socket, &mut first)).await.unwrap_or(Err(Some(Close::Stale)));
+        let reading = Reading { max_message_bytes: MOST_BYTES, deflated: self.deflate.is_some() };
+        let token = tokio::time::timeout(within, token(&mut socket, &mut first, reading))
+            .await
+            .unwrap_or(Err(Some(Close::Stale)));
         let (sessions, dialect) = (self.sessions.clone(), self.dialect);
         let close = match token {
             Ok(token) => match self.admit(&token).await {
@@ -75,7 +79,7 @@ impl Newcomer {
             _ => Close::BadToken,
         })?;
         admit::permit(self.feed, &self.sessions, &identity, &self.wishes).map_err(|_| Close::Forbidden)?;
-        let who = (&identity, &self.wishes, self.dialect);
+        let who = (&identity, &self.wishes, self.dialect, self.deflate);
         let ticket = admit::place(self.feed, &self.sessions, who, self.held).await;
         // What is left is the broker's or the database's fault, and passes.
         Ok((ticket.map_err(|_| Close::Restart)?, identity.ends_at_ms()))
@@ -83,13 +87,13 @@ impl Newcomer {
 }
 
 /// Reads frame by frame until the token is there; what came behind it stays in `first`. `None`: the client has gone.
-async fn token(socket: &mut TcpStream, first: &mut Vec<u8>) -> Result<String, Option<Close>> {
+async fn token(socket: &mut TcpStream, first: &mut Vec<u8>, reading: Reading) -> Result<String, Option<Close>> {
     let mut decoder = Decoder::default();
     loop {
         while let Some(length) = whole_frame(first) {
             let mut one: Vec<u8> = first.drain(..length).collect();
             let (mut found, mut pongs, mut over) = (None, Vec::new(), false);
-            decoder.read(&mut one, MOST_BYTES, &mut |message| match message {
+            decoder.read(&mut one, reading, &mut |message| match message {
                 Incoming::Text(text) => {
                     let said = serde_json::from_str::<Said>(text).ok().filter(|said| said.r#type == "auth");
                     found = Some(said.and_then(|said| said.token).ok_or(Close::BadRequest));

@@ -5,7 +5,7 @@ use base64::Engine;
 
 use crate::http::Problem;
 use crate::stream::{AudienceSpec, Channel, FeedSpec, Filter, Pace, Position, Term, WhenFull};
-use crate::wire::{Dialect, Form};
+use crate::wire::{Deflate, Dialect, Form, offers_deflate};
 
 /// Everything the query of a stream's URL may say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Wishes {
     pub auth_by_message: bool,
     /// `?max_hz=`: 0 when every message is wanted.
     pub interval_ms: u32,
+    /// Why something is missing, when the client says where it was in a way that says nothing here.
+    pub missed: Option<&'static str>,
 }
 
 /// What every feed knows beside its filters.
@@ -43,13 +45,8 @@ impl Wishes {
                 ("auth", _) if value == "message" => wishes.auth_by_message = true,
                 ("auth", _) => return Err(unknown("auth", "is message, or left out")),
                 ("since", _) => {
-                    let since = wishes.since.get_or_insert_default();
-                    for text in value.split(',').filter(|text| !text.is_empty()) {
-                        since.push(Position::parse(text).map_err(|error| unknown("since", &error.to_string()))?);
-                    }
-                    if since.len() > MOST_POSITIONS {
-                        return Err(unknown("since", "names too many positions"));
-                    }
+                    let seen = positions(&value).map_err(|error| unknown("since", &error))?;
+                    wishes.since.get_or_insert_default().extend(seen);
                 }
                 ("snapshot", _) => wishes.snapshot = truth("snapshot", &value)?,
                 ("presence", _) => wishes.presence = truth("presence", &value)?,
@@ -77,10 +74,37 @@ impl Wishes {
                 }
             }
         }
+        if wishes.since.as_ref().is_some_and(|since| since.len() > MOST_POSITIONS) {
+            return Err(unknown("since", "names too many positions"));
+        }
         wishes.positioned |= wishes.since.is_some() || wishes.snapshot || wishes.interval_ms > 0;
         wishes.filter = Filter::new(terms);
         Ok(wishes)
     }
+
+    /// `Last-Event-ID` of a client that comes back by itself, with the query it came with first: it goes on from there.
+    /// What another server has written there says that something may be missing.
+    pub fn resume(&mut self, last_event_id: &str) {
+        match positions(last_event_id) {
+            Ok(seen) if seen.len() <= MOST_POSITIONS => {
+                self.since = Some(seen);
+                self.snapshot = false;
+            }
+            _ => self.missed = Some("unknown position"),
+        }
+    }
+}
+
+/// Positions by comma.
+fn positions(text: &str) -> Result<Vec<Position>, String> {
+    let each = text.split(',').filter(|text| !text.is_empty());
+    each.map(|text| Position::parse(text).map_err(|error| error.to_string())).collect()
+}
+
+/// Whether the client offers compression as this server does it.
+pub(super) fn deflate(headers: &HeaderMap, ours: Option<Deflate>) -> Option<Deflate> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
+    ours.filter(|_| offers_deflate(offers))
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, Problem> {
@@ -105,7 +129,7 @@ fn unknown(field: &str, message: &str) -> Problem {
 /// The subscription that a client of `feed` gets.
 pub(super) fn audience_spec(
     feed: &'static FeedSpec,
-    dialect: Dialect,
+    (dialect, deflate): (Dialect, Option<Deflate>),
     wishes: &Wishes,
     filter: Filter,
     when_full: WhenFull,
@@ -116,7 +140,7 @@ pub(super) fn audience_spec(
     }
     AudienceSpec {
         feed: feed.name,
-        form: Form { dialect, positioned: wishes.positioned },
+        form: Form { dialect, positioned: wishes.positioned, deflate },
         channels,
         filter,
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },

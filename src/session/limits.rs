@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let limits = Limits::new(LimitOptions { max_connections: 3, max_connections_per_address: 2, ..LimitOptions::default() });
+        let limits =
+            Limits::new(LimitOptions { max_connections: 3, max_connections_per_address: 2, ..LimitOptions::default() });
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let held = [limits.take(address).unwrap(), limits.take("::ffff:10.0.0.1".parse().unwrap()).unwrap()];
         assert_eq!(limits.take(address).err(), Some(Full::Address));

@@ -6,9 +6,11 @@ mod first; // a token as the first message
 mod handshake; // what an upgrade request asks for
 mod limits; // connections in all and per address
 mod plain; // the client that only listens
+mod events; // the same streams as server-sent events
 mod right; // until when a client may stay
 mod upgrade; // request → place in the hub → socket on its shard
 mod watchers; // who is on the feed's channels
 
+pub use events::events;
 pub use limits::LimitOptions;
 pub use upgrade::{Sessions, Snapshots, upgrade};

@@ -23,16 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::admit;
 use super::first::Newcomer;
-use super::handshake::{subprotocol, websocket_key};
+use super::handshake::{deflate, subprotocol, websocket_key};
 use super::limits::{LimitOptions, Limits};
 use crate::auth::{AuthError, Gate};
 use crate::http::{Origins, Problem};
 use crate::stream::{FeedSpec, Node, SnapshotSource, Ticket};
 use crate::telemetry::{Registry, name};
-use crate::wire::Dialect;
+use crate::wire::{DEFLATE_ANSWER, Deflate, Dialect};
 
 /// What the client is called in `explain`.
-const CLIENT: HeaderName = HeaderName::from_static("x-client-id");
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-client-id");
 /// How long the answer to a handshake may take to be written.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Revocations within this time are looked at together.
@@ -134,7 +134,8 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     let key = key.map_err(|problem| sessions.reject("handshake", problem))?;
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
     let offered = subprotocol(&request.headers);
-    let way = admit(feed, &sessions, &request, offered).await?;
+    let deflate = deflate(&request.headers, sessions.node().hub().options().deflate.deflate());
+    let way = admit(feed, &sessions, &request, (offered, deflate)).await?;
     let client = match &way {
         Way::Known(ticket) => Some(HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?),
         Way::Unknown(_) => None,
@@ -168,6 +169,9 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     if let Some(client) = client {
         headers.insert(CLIENT, client);
     }
+    if deflate.is_some() {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE_ANSWER));
+    }
     if let Some(dialect) = offered {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
     }
@@ -186,7 +190,7 @@ async fn admit(
     feed: &'static FeedSpec,
     sessions: &Sessions,
     request: &Parts,
-    offered: Option<Dialect>,
+    (offered, deflate): (Option<Dialect>, Option<Deflate>),
 ) -> Result<Way, Problem> {
     admit::origin(sessions, request)?;
     let wishes = admit::wishes(feed, sessions, request)?;
@@ -200,7 +204,7 @@ async fn admit(
     }
     let held = admit::hold(sessions, request)?;
     Ok(match identity {
-        Some(identity) => Way::Known(admit::place(feed, sessions, (&identity, &wishes, dialect), held).await?),
-        None => Way::Unknown(Box::new(Newcomer { feed, sessions: sessions.clone(), wishes, dialect, held })),
+        Some(identity) => Way::Known(admit::place(feed, sessions, (&identity, &wishes, dialect, deflate), held).await?),
+        None => Way::Unknown(Box::new(Newcomer { feed, sessions: sessions.clone(), wishes, dialect, deflate, held })),
     })
 }

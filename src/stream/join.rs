@@ -12,14 +12,14 @@ use serde_json::json;
 use tokio::sync::MutexGuard;
 
 use super::fold::Folds;
-use super::hub::Beginning;
+use super::hub::{Beginning, event_behind};
 use super::ledger::{Account, Tally};
 use super::line::{Coverage, Line};
 use super::outbox::Chunk;
 use super::position::resume_token;
 use super::publication::position_json;
 use super::{Audience, Channel, Mark, Node, Peer, Position, Publication, Ticket};
-use crate::wire::with_field;
+use crate::wire::{Dialect, sse, with_field};
 
 /// How long a client's place may take to be found: for this long what it has seen may still be on its way to this node.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -191,6 +191,10 @@ impl Node {
         for message in &joining.snapshot {
             backlog.bytes(&spec.form.dialect.encode(message));
         }
+        if spec.form.dialect == Dialect::Sse {
+            // Not before: a browser that is cut off within the snapshot is to get it again.
+            backlog.bytes(&sse::id(&resume_token(&backlog.at)));
+        }
         for (index, (watch, step)) in audience.watches.iter().zip(steps).enumerate() {
             if let Step::Send(missed) = step {
                 backlog.replay(watch.active.id, index, missed, &joining.contained);
@@ -281,7 +285,8 @@ impl<'a> Backlog<'a> {
                 if let (true, Some(position)) = (spec.filter.passes(&publication), &publication.position) {
                     let position = position_json(&publication.channel, position);
                     let stub = with_field(br#"{"message_type":"included"}"#, "_position", &position);
-                    self.bytes(&spec.form.dialect.encode(&stub));
+                    let stub = spec.form.dialect.encode(&stub);
+                    self.bytes(&self.numbered(index, publication.position.as_ref(), stub));
                 }
             } else {
                 account.recovered += 1;
@@ -291,19 +296,32 @@ impl<'a> Backlog<'a> {
                     folds.add(Some(id), &publication, spec.pace.folds);
                 } else {
                     account.pending += 1;
-                    self.publication(id, publication.frame(spec.form, metrics));
+                    let frame = publication.frame(spec.form, metrics).clone();
+                    self.publication(id, &self.numbered(index, publication.position.as_ref(), frame));
                 }
             }
             if let (Some(position), Some(mark)) = (&publication.position, self.at.get_mut(index)) {
                 mark.reach(position);
             }
         }
-        for fold in folds.take() {
+        let folds = folds.take();
+        let last = folds.len().saturating_sub(1);
+        for (n, fold) in folds.into_iter().enumerate() {
             account.pending += 1;
             account.conflated += fold.count - 1;
-            self.publication(id, &fold.frame(spec.form, fold.folds(), metrics));
+            let frame = fold.frame(spec.form, fold.folds(), metrics);
+            // Behind the last of them it stands where the channel does.
+            self.publication(id, &if n == last { self.numbered(index, None, frame) } else { frame });
         }
         self.books.push((id, account));
+    }
+
+    /// The frame as this client gets it, which then has everything up to `position`.
+    fn numbered(&self, index: usize, position: Option<&Position>, frame: Bytes) -> Bytes {
+        match self.audience.spec().form.dialect {
+            Dialect::Sse => event_behind(&self.at, index, position, &frame),
+            Dialect::Json | Dialect::MessagePack => frame,
+        }
     }
 
     fn publication(&mut self, id: u64, frame: &Bytes) {

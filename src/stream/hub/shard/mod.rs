@@ -22,7 +22,7 @@ use self::rights::Ends;
 use self::tell::Departed;
 use super::HubOptions;
 use super::cohorts::Cohorts;
-use super::conn::{Conn, Parcel, Sent};
+use super::conn::{Conn, Parcel, Sent, State};
 use super::inbox::{Command, Found, Inbox, Question, WAKE};
 use crate::stream::ledger::Tally;
 use crate::stream::{Account, Pace, StreamMetrics, WhenFull};
@@ -198,7 +198,7 @@ impl Shard {
                 let after = conn.waiting_bytes();
                 self.metrics.bytes_out.inc_by(before.saturating_sub(after) as u64);
                 self.metrics.pending(before, after);
-                if conn.deaf && conn.outbox.is_none() {
+                if conn.deaf && conn.outbox.is_none() && conn.state == State::Closing {
                     // The close frame was the last word; the peer's end of the connection ends ours.
                     let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
                 }
