@@ -61,11 +61,18 @@ fn browsers(parts: &Parts) -> Router<Parts> {
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
     }
+    for (path, feed) in feeds::EVENTS {
+        router = router.route(path, events(feed));
+    }
     router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::upgrade(feed, sessions, request))
+}
+
+fn events(feed: &'static FeedSpec) -> MethodRouter<Parts> {
+    get(move |State(sessions): State<Sessions>, request: request::Parts| session::events(feed, sessions, request))
 }
 
 /// People who log in, and whoever wants to know who he is.

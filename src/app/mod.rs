@@ -114,6 +114,7 @@ impl App {
         let sessions =
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics)
                 .with_replays(replays);
+        tasks.spawn("rights", sessions.watch(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);
@@ -141,7 +142,7 @@ impl App {
     /// Serves until `stop`; then, under one deadline: finishes requests, relays what they wrote, tells every stream to
     /// reconnect and flushes it, ends the workers.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        server::serve(listener, self.router, self.settings.http, self.server_metrics, stop).await;
+        let http = server::serve(listener, self.router, self.settings.http, self.server_metrics, stop).await;
         let deadline = Instant::now() + Duration::from_millis(self.settings.server.drain_timeout_ms);
         let left = || deadline.saturating_duration_since(Instant::now());
         let hub = self.node.hub();
@@ -149,6 +150,8 @@ impl App {
         log_aborted(self.relay.drain(left() / 2).await);
         tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
         hub.drain(Close::Restart, left()).await;
+        // Streams within HTTP answers have their last word in hand, and now write it.
+        let _ = tokio::time::timeout(left(), http.wait()).await;
         log_aborted(self.tasks.drain(left()).await);
         self.past.close(left()).await;
         self.node.broker().stop().await;

@@ -106,7 +106,7 @@ impl Fold {
             message = with_field(&message, "_position", &position_json(&self.last.channel, position));
         }
         metrics.encoded(form.dialect);
-        form.dialect.encode(&message)
+        form.encode(&message)
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
             let folds = folds.take();
             prop_assert_eq!(folds.iter().map(|fold| fold.count).sum::<u64>(), messages.len() as u64);
             for fold in folds {
-                let frame = fold.frame(Form { dialect: Dialect::Json, positioned: true }, true, &StreamMetrics::default());
+                let frame = fold.frame(Form { positioned: true, ..Dialect::Json.into() }, true, &StreamMetrics::default());
                 let text = frame.iter().position(|byte| *byte == b'{').unwrap();
                 let message: Value = serde_json::from_slice(&frame[text..]).unwrap();
                 let sku = message["sku"].as_str().unwrap();

@@ -12,12 +12,13 @@ use serde_json::json;
 use tokio::sync::MutexGuard;
 
 use super::fold::Folds;
-use super::hub::Beginning;
+use super::hub::{Beginning, event_behind};
 use super::ledger::{Account, Tally};
 use super::line::{Coverage, Line};
 use super::outbox::Chunk;
 use super::position::resume_token;
 use super::{Audience, Channel, Mark, Node, Peer, Position, Publication, Ticket};
+use crate::wire::{Dialect, sse};
 
 /// How long a client's place may take to be found: for this long what it has seen may still be on its way to this node.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -189,6 +190,10 @@ impl Node {
         for message in &joining.snapshot {
             backlog.bytes(&spec.form.dialect.encode(message));
         }
+        if spec.form.dialect == Dialect::Sse {
+            // Not before: a browser that is cut off within the snapshot is to get it again.
+            backlog.bytes(&sse::id(&resume_token(&backlog.at)));
+        }
         for (index, (watch, step)) in audience.watches.iter().zip(steps).enumerate() {
             if let Step::Send(missed) = step {
                 backlog.replay(watch.active.id, index, missed, &joining.contained);
@@ -287,7 +292,10 @@ impl<'a> Backlog<'a> {
             };
             match item {
                 Some((of, publication)) if paced => _ = folds.add(of, &publication, spec.pace.folds),
-                Some((of, publication)) => self.publication(of, publication.frame(spec.form, metrics)),
+                Some((of, publication)) => {
+                    let frame = publication.frame(spec.form, metrics).clone();
+                    self.publication(of, &self.numbered(index, publication.position.as_ref(), frame));
+                }
                 None => {}
             }
             if !paced {
@@ -295,11 +303,16 @@ impl<'a> Backlog<'a> {
             }
             account.pending += u64::from(!paced && !contained && passes);
         }
-        for fold in folds.take() {
+        let folds = folds.take();
+        let last = folds.len().saturating_sub(1);
+        for (n, fold) in folds.into_iter().enumerate() {
             account.pending += u64::from(fold.channel.is_some());
             account.conflated += fold.count - 1;
-            self.publication(fold.channel, &fold.frame(spec.form, fold.folds(), metrics));
-            self.reach(index, fold.last.position.as_ref());
+            // Behind the last of them it stands where the channel does.
+            let stands = if n == last { end.as_ref() } else { fold.last.position.as_ref() };
+            let frame = self.numbered(index, stands, fold.frame(spec.form, fold.folds(), metrics));
+            self.publication(fold.channel, &frame);
+            self.reach(index, stands);
         }
         self.reach(index, end.as_ref());
         self.books.push((id, account));
@@ -309,6 +322,14 @@ impl<'a> Backlog<'a> {
     fn reach(&mut self, index: usize, position: Option<&Position>) {
         if let (Some(position), Some(mark)) = (position, self.at.get_mut(index)) {
             mark.reach(position);
+        }
+    }
+
+    /// The frame as this client gets it, which then has everything up to `position`.
+    fn numbered(&self, index: usize, position: Option<&Position>, frame: Bytes) -> Bytes {
+        match self.audience.spec().form.dialect {
+            Dialect::Sse => event_behind(&self.at, index, position, &frame),
+            Dialect::Json | Dialect::MessagePack => frame,
         }
     }
 

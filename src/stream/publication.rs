@@ -35,7 +35,9 @@ pub struct Publication {
     pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
-    frames: [OnceLock<Bytes>; Form::COUNT],
+    frames: [OnceLock<Bytes>; Form::COMMON],
+    /// Made when the first client asks for another form.
+    other_frames: OnceLock<Box<[OnceLock<Bytes>; Form::COUNT - Form::COMMON]>>,
     fields: OnceLock<Vec<(String, String)>>,
 }
 
@@ -51,6 +53,7 @@ impl Publication {
             restart: None,
             accepted_at: Instant::now(),
             frames: Default::default(),
+            other_frames: OnceLock::new(),
             fields: OnceLock::new(),
         }
     }
@@ -81,14 +84,18 @@ impl Publication {
 
     /// The ready frame of this publication in a form; made at the first call, shared by all others.
     pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
-        self.frames[form.index()].get_or_init(|| {
+        let place = match self.frames.get(form.index()) {
+            Some(place) => place,
+            None => &self.other_frames.get_or_init(Default::default)[form.index() - Form::COMMON],
+        };
+        place.get_or_init(|| {
             metrics.encoded(form.dialect);
             match (&self.position, form.positioned) {
                 (Some(position), true) => {
                     let position = position_json(&self.channel, position);
-                    form.dialect.encode(&with_field(&self.data, "_position", &position))
+                    form.encode(&with_field(&self.data, "_position", &position))
                 }
-                _ => form.dialect.encode(&self.data),
+                _ => form.encode(&self.data),
             }
         })
     }
@@ -106,7 +113,8 @@ impl Publication {
     /// What it holds in memory, frames that have been made included.
     pub fn size_bytes(&self) -> usize {
         let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let frames: usize = self.frames.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        let others = self.other_frames.get().into_iter().flat_map(|frames| frames.iter());
+        let frames: usize = self.frames.iter().chain(others).filter_map(OnceLock::get).map(Bytes::len).sum();
         size_of::<Self>() + self.data.len() + tags + frames
     }
 

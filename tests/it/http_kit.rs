@@ -82,7 +82,7 @@ pub struct Server {
     pub addr: SocketAddr,
     pub stop: CancellationToken,
     pub metrics: ServerMetrics,
-    pub task: JoinHandle<()>,
+    pub task: JoinHandle<tokio_util::task::TaskTracker>,
 }
 
 impl Server {

@@ -56,6 +56,7 @@ mod series_influx;
 mod series_kill;
 mod series_spool;
 mod series_stores;
+mod sessions_rights;
 mod stream_broker;
 mod stream_clients;
 mod stream_hub;

@@ -8,12 +8,14 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 
+use super::ids::Ids;
 use super::listeners::Listeners;
 use super::pace::{Paced, Recent};
 use crate::stream::audience::Audience;
 use crate::stream::ledger::{Account, Ledger, Tally};
 use crate::stream::outbox::{Chunk, Marks};
 use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull};
+use crate::wire::Dialect;
 
 /// What a connection begins with.
 pub(in crate::stream) struct Beginning {
@@ -41,6 +43,17 @@ pub(super) struct Cohort {
     last_staged: u64,
     /// When messages become fewer by time.
     pub paced: Option<Box<Paced>>,
+    /// When each message says where the client stands then.
+    pub ids: Option<Box<Ids>>,
+}
+
+impl Cohort {
+    /// The frame as this cohort's members get it.
+    pub fn numbered(&mut self, frame: &Bytes, publication: &Publication) -> Bytes {
+        let Some(ids) = &mut self.ids else { return frame.clone() };
+        let index = self.audience.watches.iter().position(|watch| watch.active.channel == publication.channel);
+        ids.event(index, frame, publication)
+    }
 }
 
 /// One message of a turn. The frame is shared, not copied.
@@ -100,6 +113,9 @@ impl Cohorts {
             }
         }
         let cohort = &mut self.cohorts[key as usize];
+        if let Some(ids) = &mut cohort.ids {
+            marks.iter().enumerate().for_each(|(index, mark)| ids.at_least(index, mark));
+        }
         if !cohort.turn.is_empty() {
             cohort.late.push((conn, cohort.turn.len()));
         }
@@ -116,12 +132,14 @@ impl Cohorts {
             late: Vec::new(),
             last_staged: 0,
             paced,
+            ids: (audience.spec.form.dialect == Dialect::Sse).then(|| Box::new(Ids::new(audience.watches.len()))),
         };
         let key = self.cohorts.insert(cohort) as u32;
         self.by_audience.entry(audience.id).or_default().push(key);
         for watch in &audience.watches {
             self.ledger.open(watch.active.id, &watch.active.channel);
-            self.by_channel.entry(watch.active.id).or_default().add(key, &audience.spec.filter);
+            let listeners = self.by_channel.entry(watch.active.id).or_default();
+            listeners.add(key, &watch.active.channel, &audience.spec.filter);
         }
         key
     }
@@ -163,7 +181,7 @@ impl Cohorts {
         }
         for watch in &cohort.audience.watches {
             if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
-                listeners.remove(key, &cohort.audience.spec.filter);
+                listeners.remove(key, &watch.active.channel, &cohort.audience.spec.filter);
                 if listeners.is_empty() {
                     self.by_channel.remove(&watch.active.id);
                     self.ledger.close(watch.active.id);
@@ -196,12 +214,22 @@ impl Cohorts {
                 return;
             }
             wanted += members;
+            let keep = spec.pace.when_full == WhenFull::KeepLatest;
+            let frame = publication.frame(spec.form, metrics);
             if cohort.turn.is_empty() {
                 self.touched.push(key);
+                // Nothing is held back: what the channels have said so far is behind the members.
+                if let (Some(ids), false) = (&mut cohort.ids, cohort.paced.as_ref().is_some_and(|paced| paced.holds()))
+                {
+                    for (index, watch) in cohort.audience.watches.iter().enumerate() {
+                        let mark = self.by_channel.get(&watch.active.id).and_then(|listeners| listeners.mark.as_ref());
+                        mark.into_iter().for_each(|mark| ids.at_least(index, mark));
+                    }
+                }
             }
-            let keep = spec.pace.when_full == WhenFull::KeepLatest;
+            let frame = cohort.numbered(frame, &publication);
             cohort.turn.push(Staged {
-                frame: publication.frame(spec.form, metrics).clone(),
+                frame,
                 channel: data.then_some(channel),
                 publication: keep.then(|| publication.clone()),
             });

@@ -18,7 +18,7 @@ impl Hub {
     /// With the channel's line held, so that a connection takes its place before it or after it.
     async fn route(&self, active: &ActiveChannel, publication: Arc<Publication>) {
         // Encoded here, so that no shard ever waits for another that is encoding.
-        for form in Form::ALL {
+        for form in Form::all(self.0.deflate) {
             if self.0.forms[form.index()].load(Ordering::Relaxed) > 0 {
                 publication.frame(form, &self.0.metrics);
             }
