@@ -106,6 +106,16 @@ impl Wishes {
     }
 }
 
+/// Reads what a client may write into a handshake as a handshake does; for tests that make such things up.
+#[doc(hidden)]
+pub fn examine(feed: &'static FeedSpec, query: &str, last_event_id: &str, offers: &str) -> bool {
+    let taken = Wishes::parse(feed, query).map(|mut wishes| {
+        wishes.resume(last_event_id);
+        assert!(wishes.since.is_none_or(|since| since.len() <= MOST_POSITIONS));
+    });
+    taken.is_ok() && offers_deflate([offers])
+}
+
 /// Positions by comma.
 fn positions(text: &str) -> Result<Vec<Position>, String> {
     let each = text.split(',').filter(|text| !text.is_empty());

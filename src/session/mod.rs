@@ -13,6 +13,8 @@ mod upgrade; // request → place in the hub → socket on its shard
 mod watchers; // who is on the feed's channels
 
 pub use events::events;
+#[doc(hidden)]
+pub use handshake::examine;
 pub use limits::LimitOptions;
 pub use replay::Replays;
 pub use upgrade::{Sessions, Snapshots, upgrade};

@@ -2,6 +2,7 @@
 
 mod codes;
 mod deflate;
+mod frame;
 mod json;
 mod msgpack;
 pub mod sse;
@@ -9,8 +10,9 @@ mod websocket;
 
 pub use codes::Close;
 pub use deflate::{DEFLATE_ANSWER, Deflate, DeflateOptions, inflate, offers_deflate};
+pub use frame::{Opcode, close_frame, frame, frame_length};
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
-pub use websocket::{Decoder, Incoming, Opcode, Reading, close_frame, frame, frame_length, whole_frame};
+pub use websocket::{Decoder, Incoming, Reading, whole_frame};
 
 use bytes::Bytes;
 
@@ -119,16 +121,20 @@ impl Form {
 
     /// A ready frame that carries `json`, compressed where that was negotiated and helps.
     pub fn encode(self, json: &[u8]) -> Bytes {
-        let Some(deflate) = self.deflate else { return self.dialect.encode(json) };
-        let (opcode, payload) = match self.dialect {
-            Dialect::Json => (Opcode::Text, std::borrow::Cow::Borrowed(json)),
-            Dialect::MessagePack => (Opcode::Binary, msgpack::from_json(json).into()),
-            Dialect::Sse => return sse::event(json),
-        };
-        match deflate.pack(&payload) {
-            Some(packed) => websocket::packed_frame(opcode, &packed),
-            None => frame(opcode, &payload),
+        match (self.deflate, self.dialect) {
+            (None, dialect) => dialect.encode(json),
+            (deflate, Dialect::Json) => message(Opcode::Text, json, deflate),
+            (deflate, Dialect::MessagePack) => message(Opcode::Binary, &msgpack::from_json(json), deflate),
+            (Some(_), Dialect::Sse) => sse::event(json),
         }
+    }
+}
+
+/// A ready frame around a whole message, compressed where that is wanted and helps.
+pub fn message(opcode: Opcode, payload: &[u8], deflate: Option<Deflate>) -> Bytes {
+    match deflate.and_then(|deflate| deflate.pack(payload)) {
+        Some(packed) => frame::packed_frame(opcode, &packed),
+        None => frame(opcode, payload),
     }
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::Close;
-use super::websocket::close_reason;
+use super::frame::close_reason;
 
 /// An event that carries `json`. Line ends within it part it into lines, which the client joins again.
 pub fn event(json: &[u8]) -> Bytes {
@@ -42,6 +42,11 @@ pub fn id(id: &str) -> Bytes {
 /// How long the client waits before it comes back.
 pub fn retry(after_ms: u64) -> Bytes {
     format!("retry: {after_ms}\n\n").into()
+}
+
+/// A comment, and where the client stands: without it, one whose filter lets little pass would fall behind the history.
+pub fn heartbeat_at(id: &str) -> Bytes {
+    format!(":\nid: {id}\n\n").into()
 }
 
 /// A comment, which keeps proxies from taking the connection for dead.

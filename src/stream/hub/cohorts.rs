@@ -14,7 +14,7 @@ use super::pace::{Paced, Recent};
 use crate::stream::audience::Audience;
 use crate::stream::ledger::{Account, Ledger, Tally};
 use crate::stream::outbox::{Chunk, Marks};
-use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull};
+use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull, resume_token};
 use crate::wire::Dialect;
 
 /// What a connection begins with.
@@ -293,6 +293,13 @@ impl Cohorts {
 
     pub fn members(&self, key: u32) -> &[u32] {
         self.cohorts.get(key as usize).map_or(&[], |cohort| &cohort.members)
+    }
+
+    /// Where each member of a cohort stands, between two turns, when its messages say so and none is held back.
+    pub fn id(&self, key: u32) -> Option<String> {
+        let cohort = self.cohorts.get(key as usize)?;
+        let holds = cohort.paced.as_ref().is_some_and(|paced| paced.holds());
+        (cohort.ids.is_some() && !holds).then(|| resume_token(self.marks(&cohort.audience, key).iter()))
     }
 
     /// Where the channels stand for a member of the cohort, as of the last turn that was written: before what is held.

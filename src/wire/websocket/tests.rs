@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::frame::{Opcode, frame};
 use super::*;
 
 const PLAIN: Reading = Reading { max_message_bytes: 1000, deflated: false };

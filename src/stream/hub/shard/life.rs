@@ -175,7 +175,12 @@ impl Shard {
             {
                 let dialect = conn.place.audience.spec.form.dialect;
                 conn.awaiting_pong = dialect.answers();
-                self.send(key as u32, &dialect.ping());
+                let (cohort, waits) = (conn.cohort, conn.outbox.is_some());
+                let ping = match self.cohorts.id(cohort).filter(|_| !waits) {
+                    Some(id) => sse::heartbeat_at(&id),
+                    None => dialect.ping(),
+                };
+                self.send(key as u32, &ping);
             }
         }
         let silent = self.tick.saturating_sub(overdue) % interval;
