@@ -48,9 +48,10 @@ async fn a_record_is_the_same_at_every_speed_and_keeps_its_times() {
         tx.commit().await.unwrap();
         let mut playing = Vec::new();
         for speed in ["1", "10", "100"] {
+            let began = Instant::now();
             let mut stream = server.ws(&query("/ws/inventory", begin_ms, speed)).await;
             playing.push(tokio::spawn(async move {
-                let (began, mut hash) = (Instant::now(), Sha256::new());
+                let mut hash = Sha256::new();
                 for n in 0..MESSAGES {
                     let text = next_text(&mut stream).await;
                     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["n"], n);

@@ -53,7 +53,7 @@ pub struct Fanfare {
 /// A running worker.
 pub struct Worker {
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Worker {
@@ -61,6 +61,18 @@ impl Worker {
     pub fn kill(&mut self) {
         self.child.kill();
     }
+
+    /// Kills it and starts it again on the same folder.
+    pub fn again(&mut self, settings: &Settings) {
+        self.child.kill();
+        self.child = spawn_worker(settings, &self.folder);
+    }
+}
+
+fn spawn_worker(settings: &Settings, folder: &TempDir) -> Child {
+    let mut command = command(settings);
+    command.args(["worker", "--data-dir"]).arg(folder.path());
+    Child::start("fanfare worker", &mut command, Signal::SIGKILL, Some(folder.path()))
 }
 
 impl Fanfare {
@@ -87,10 +99,7 @@ impl Fanfare {
     /// A `fanfare worker` beside servers on the same database. Dropping it ends it with no chance to finish anything.
     pub fn worker(settings: &Settings) -> Worker {
         let folder = temp_dir("worker");
-        let mut command = command(settings);
-        command.args(["worker", "--data-dir"]).arg(folder.path());
-        let child = Child::start("fanfare worker", &mut command, Signal::SIGKILL, Some(folder.path()));
-        Worker { child, _folder: folder }
+        Worker { child: spawn_worker(settings, &folder), folder }
     }
 
     /// `http://127.0.0.1:PORT`
