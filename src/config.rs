@@ -3,10 +3,11 @@
 
 mod print;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use config::{Config, File, FileFormat};
 use serde::Deserialize;
 
@@ -23,6 +24,7 @@ use crate::queue::QueueOptions;
 use crate::series::{InfluxOptions, SeriesOptions};
 use crate::session::LimitOptions;
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
+use crate::telemetry::TelemetryOptions;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -40,6 +42,8 @@ const NAMES: &[(&str, &str)] = &[
     ("JWT_SECRET_KEY", "auth.jwt_secret_key"),
     ("ALLOWED_ORIGINS", "edge.allowed_origins"),
     ("LOG_LEVEL", "log.level"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_url"),
+    ("SENTRY_DSN", "telemetry.sentry_dsn"),
     ("SMTP_HOST", "smtp.host"),
     ("SMTP_PORT", "smtp.port"),
     ("SMTP_USER", "smtp.user"),
@@ -54,6 +58,7 @@ const PREFIX: &str = "FANFARE__";
 pub struct Settings {
     pub server: Server,
     pub log: Log,
+    pub telemetry: TelemetryOptions,
     pub auth: AuthOptions,
     pub http: ServerOptions,
     pub edge: EdgeOptions,
@@ -78,6 +83,9 @@ pub struct Settings {
 pub struct Server {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
+    /// PEM files of the certificate's chain and its key; without them the server speaks plain HTTP.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     /// How long a stop may take in all.
     pub drain_timeout_ms: u64,
 }
@@ -87,6 +95,8 @@ pub struct Server {
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
+    /// Security events, beside the log: JSON lines, of every level.
+    pub audit_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -132,6 +142,10 @@ pub struct Database {
     pub max_overflow: u32,
     pub acquire_timeout_ms: u64,
     pub recycle_s: u64,
+    /// Read replicas, by spaces: READ_DATABASE_URL_1 and so on.
+    pub read_urls: Secret,
+    pub slow_ms: u64,
+    pub explain_slow: bool,
 }
 
 impl Database {
@@ -141,6 +155,9 @@ impl Database {
             max_overflow: self.max_overflow,
             acquire_timeout_ms: self.acquire_timeout_ms,
             recycle_s: self.recycle_s,
+            read_urls: self.read_urls.expose().to_owned(),
+            slow_ms: self.slow_ms,
+            explain_slow: self.explain_slow,
         }
     }
 }
@@ -220,9 +237,18 @@ impl Settings {
         }
     }
 
+    /// Refuses an open server anywhere but on loopback, whoever has opened the socket.
+    pub fn may_listen_on(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let refused = self.auth.is_open() && !address.ip().is_loopback();
+        let why = "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only";
+        ensure!(!refused, "{why}, not on {address}");
+        Ok(())
+    }
+
     /// Rules over several settings; each refusal is one line that names them.
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
+        self.telemetry.check()?;
         self.queue.check()?;
         self.progress.check()?;
         ensure!(
@@ -232,12 +258,11 @@ impl Settings {
         self.alerts.check(&self.smtp)?;
         self.series.check()?;
         self.influxdb.options()?;
-        if self.auth.is_open() && !self.server.listen.ip().is_loopback() {
-            bail!(
-                "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
-                self.server.listen
-            );
-        }
+        ensure!(
+            self.server.tls_cert.is_some() == self.server.tls_key.is_some(),
+            "server.tls_cert and server.tls_key go together: both or neither"
+        );
+        self.may_listen_on(self.server.listen)?;
         let stream = &self.stream;
         ensure!(
             (1..stream.ping_interval_s).contains(&stream.pong_timeout_s),
@@ -260,6 +285,7 @@ impl Settings {
 /// Keys and values of all variables that are ours. REDIS_HOST and REDIS_PORT make a URL when REDIS_URL is not set.
 fn from_environment(environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
     let (mut found, mut host, mut port) = (Vec::new(), None, "6379".to_owned());
+    let mut replicas = BTreeMap::new();
     for (name, value) in environment {
         if let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == name) {
             // Compose files pass unset variables on as empty ones.
@@ -268,11 +294,18 @@ fn from_environment(environment: impl IntoIterator<Item = (String, String)>) -> 
             }
         } else if let Some(key) = name.strip_prefix(PREFIX) {
             found.push((key.to_ascii_lowercase().replace("__", "."), value));
+        } else if let Some(number) = name.strip_prefix("READ_DATABASE_URL_") {
+            if let (Ok(number), false) = (number.parse::<u16>(), value.is_empty()) {
+                replicas.insert(number, value);
+            }
         } else if name == "REDIS_HOST" && !value.is_empty() {
             host = Some(value);
         } else if name == "REDIS_PORT" && !value.is_empty() {
             port = value;
         }
+    }
+    if !replicas.is_empty() {
+        found.push(("database.read_urls".into(), replicas.into_values().collect::<Vec<_>>().join(" ")));
     }
     if let Some(host) = host
         && !found.iter().any(|(key, _)| key == "redis.url")
@@ -304,6 +337,7 @@ mod tests {
         let settings = load(&[]).unwrap().settings;
         assert_eq!(settings.server.listen, "127.0.0.1:8000".parse().unwrap());
         assert_eq!(format!("{:?}", settings.stream), format!("{:?}", HubOptions::default()));
+        assert_eq!(format!("{:?}", settings.telemetry), format!("{:?}", TelemetryOptions::default()));
         assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
         assert_eq!(format!("{:?}", settings.rate), format!("{:?}", RateOptions::default()));
         assert_eq!(format!("{:?}", settings.auth), format!("{:?}", AuthOptions::default()));

@@ -21,6 +21,7 @@ use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
 use crate::stream::{Channel, Node, Outgoing, PublishError, Tags};
+use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{Registry, name};
 
 /// Publications of one turn of the relay.
@@ -51,9 +52,10 @@ impl Outbox {
         tx: &mut Tx,
         channel: &'static str,
         message: &impl Serialize,
-        tags: Tags,
+        mut tags: Tags,
         now: DateTime<Utc>,
     ) -> Result<(), StageError> {
+        trace::tag(&mut tags);
         let (data, tags) = (serde_json::to_string(message)?, serde_json::to_string(&tags)?);
         let sql = "INSERT INTO outbox (channel, data, tags, created_at) VALUES ($1, $2, $3, $4)";
         tx.execute(sql, args![channel, data, tags, now]).await?;
@@ -273,6 +275,9 @@ impl Relay {
         let channel = Channel::new(&row.channel).map_err(|error| PublishError::NotJson(error.to_string()))?;
         let tags: Tags = serde_json::from_str(&row.tags).map_err(|error| PublishError::NotJson(error.to_string()))?;
         let message = Outgoing { data: Bytes::from(row.data.clone()), tags, key: Some(key(row.id, row.created_at)) };
+        if let Some(above) = trace::of_tags(&message.tags) {
+            trace::span(above, "outbox.wait", Kind::Internal, trace::since(row.created_at.into()), &[("row", &row.id)]);
+        }
         self.node.publish_message(&channel, message).await.map(|_| ())
     }
 

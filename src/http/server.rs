@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use super::tls::Tls;
 use crate::telemetry::{Registry, name};
 
 /// Bounds of the HTTP connections. A connection that was upgraded to a WebSocket no longer counts here.
@@ -108,12 +109,13 @@ pub fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves `router` until `stop`, then lets running requests finish within the options' deadline and returns.
 ///
-/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`.
+/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`, with TLS too.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: ServerOptions,
     metrics: ServerMetrics,
+    tls: Option<Tls>,
     stop: CancellationToken,
 ) {
     // Accepted sockets inherit the flag from the listener on Linux: one system call in all instead of one a connection.
@@ -126,18 +128,25 @@ pub async fn serve(
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms));
     let between_requests = Duration::from_millis(options.keep_alive_ms.saturating_sub(options.header_timeout_ms));
 
+    let handshake_within = Duration::from_millis(options.header_timeout_ms);
     let permits = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let open = TaskTracker::new();
     let abort = CancellationToken::new();
     while let Some((permit, stream, peer)) = accept(&listener, &permits, &metrics, &stop).await {
         let service = Responder { router: router.clone(), peer };
         http.timer(HeadTimer { between_requests, first_done: AtomicBool::new(false) });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let counted = Counted::new(&metrics, permit);
-        let (stop, abort) = (stop.clone(), abort.clone());
+        let (stop, abort, http, tls) = (stop.clone(), abort.clone(), http.clone(), tls.clone());
         open.spawn(async move {
             let _counted = counted;
-            let mut connection = pin!(connection);
+            let stream = match tls {
+                None => stream,
+                Some(tls) => match end_tls(&tls, stream, handshake_within, &stop).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                },
+            };
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
             let ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
@@ -161,6 +170,18 @@ pub async fn serve(
         tracing::warn!(connections = open.len(), "HTTP requests did not finish before the deadline; closing them");
         abort.cancel();
         open.wait().await;
+    }
+}
+
+async fn end_tls(
+    tls: &Tls,
+    stream: TcpStream,
+    within: Duration,
+    stop: &CancellationToken,
+) -> std::io::Result<TcpStream> {
+    tokio::select! {
+        accepted = tls.accept(stream, within) => accepted,
+        () = stop.cancelled() => Err(std::io::ErrorKind::ConnectionAborted.into()),
     }
 }
 

@@ -279,7 +279,7 @@ impl<'a> Backlog<'a> {
             if publication.key.as_ref().is_some_and(|key| contained.contains(key)) {
                 // Its change is in the rows; its number is told, so that the numbers go on without a hole.
                 if let (true, Some(position)) = (spec.filter.passes(&publication), &publication.position) {
-                    let position = position_json(&publication.channel, position);
+                    let position = position_json(&publication.channel, position, None);
                     let stub = with_field(br#"{"message_type":"included"}"#, "_position", &position);
                     self.bytes(&spec.form.dialect.encode(&stub));
                 }
