@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::child::Child;
-use crate::support::{eventually, free_port, program, temp_dir};
+use crate::support::{PATIENCE, eventually, free_port, program, temp_dir};
 
 pub fn deployed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
@@ -78,6 +78,8 @@ pub struct Seen {
     pub comebacks: AtomicUsize,
     /// The longest time from the end of a stream to the next one's first message.
     pub longest_ms: AtomicUsize,
+    /// Why a client could not connect, the last time.
+    pub refused: Mutex<String>,
 }
 
 /// A stream that comes back by its positions, as the page's client does.
@@ -105,7 +107,13 @@ impl Roamer {
         let since: Vec<String> = self.positions.iter().map(|(epoch, offset)| format!("{epoch}:{offset}")).collect();
         let query = if since.is_empty() { "positions=true".into() } else { format!("since={}", since.join(",")) };
         let request = format!("ws://{}{}?{query}", self.nginx, self.path).into_client_request().ok()?;
-        Some(tokio_tungstenite::client_async(request, stream).await.ok()?.0)
+        let upgraded = tokio::time::timeout(PATIENCE, tokio_tungstenite::client_async(request, stream)).await;
+        match upgraded {
+            Ok(Ok((stream, _))) => return Some(stream),
+            Ok(Err(error)) => *self.seen.refused.lock().expect("lock") = format!("{}: {error:?}", self.number),
+            Err(_) => *self.seen.refused.lock().expect("lock") = format!("{}: no answer in time", self.number),
+        }
+        None
     }
 
     /// Collects `field` of every message until `stop`; panics when one says that something was missed.

@@ -77,6 +77,13 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
         roamers.spawn(Roamer::new(number, nginx.address, "/ws/inventory", &seen, &stop).collect("stock_quantity"));
     }
     let all = async || (seen.connected.load(Ordering::SeqCst) == streams).then_some(());
+    let told = seen.clone();
+    let _told = scopeguard(move || {
+        if std::thread::panicking() {
+            let refused = told.refused.lock().expect("lock");
+            println!("{} of {streams} connected; refused last: {refused}", told.connected.load(Ordering::SeqCst));
+        }
+    });
     eventually("all streams are connected", all).await;
 
     let done = CancellationToken::new();
@@ -159,6 +166,17 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
         seen.comebacks.load(Ordering::SeqCst)
     );
     assert!(longest_ms < BACK_WITHIN_MS, "{longest_ms} ms");
+}
+
+/// Runs `last` at the end, however that comes.
+fn scopeguard(last: impl FnMut()) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(last)
 }
 
 async fn nginx_stream(nginx: &Nginx) -> crate::support::WebSocket {
