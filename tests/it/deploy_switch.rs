@@ -158,7 +158,10 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
     stop.cancel();
     let wanted: Vec<i64> = (1001..=1000 + sent + 1).collect();
     while let Some(found) = roamers.join_next().await {
-        assert_eq!(found.expect("joined"), wanted);
+        let mut found = found.expect("joined");
+        // Who was there early has seen the item made.
+        found.retain(|stock| *stock > 1000);
+        assert_eq!(found, wanted);
     }
     let longest_ms = seen.longest_ms.load(Ordering::SeqCst);
     println!(
