@@ -64,6 +64,8 @@ test: test-setup lint ## every check and every test (installs what is missing)
 	cargo test --locked --lib --test it --no-run
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/debug/fanfare
 	scripts/check-instructions
+	scripts/check-nginx
+	scripts/check-manifests
 	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
 
 .PHONY: lint
@@ -74,8 +76,14 @@ lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web p
 	cd loadtest && npm run check
 
 .PHONY: audit
-audit: ## licenses, sources and known advisories of every crate (needs `cargo install cargo-deny`)
+audit: ## licenses, sources and known advisories of every crate and npm package (needs `cargo install cargo-deny cargo-audit`)
 	cargo deny --locked check
+	if command -v cargo-audit >/dev/null; then cargo audit; fi
+	cd web && npm audit --audit-level=moderate
+
+.PHONY: sbom
+sbom: ## what the program and the page are made of, as CycloneDX, in target/sbom
+	scripts/sbom $(CARGO_TARGET_DIR)/sbom
 
 .PHONY: bench
 bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures

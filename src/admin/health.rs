@@ -65,6 +65,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Each service, and whether it answers.
+    pub fn services_up(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.services.iter().map(|service| (service.name, service.status == ServiceState::Up))
+    }
+
     /// Whether every mandatory service is up.
     pub fn is_ready(&self) -> bool {
         self.services.iter().all(|service| service.status == ServiceState::Up || !service.mandatory)

@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
+use super::tls::Tls;
 use crate::telemetry::{Registry, name};
 
 /// Bounds of the HTTP connections. A connection that was upgraded to a WebSocket no longer counts here.
@@ -132,12 +133,13 @@ impl Lasting {
 /// Serves `router` until `stop`, then lets running requests finish within the options' deadline and returns. Streams go
 /// on; what is answered says when the last of them has ended.
 ///
-/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`.
+/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`, with TLS too.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: ServerOptions,
     metrics: ServerMetrics,
+    tls: Option<Tls>,
     stop: CancellationToken,
 ) -> TaskTracker {
     // Accepted sockets inherit the flag from the listener on Linux: one system call in all instead of one a connection.
@@ -150,6 +152,7 @@ pub async fn serve(
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms));
     let between_requests = Duration::from_millis(options.keep_alive_ms.saturating_sub(options.header_timeout_ms));
 
+    let handshake_within = Duration::from_millis(options.header_timeout_ms);
     let permits = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (open, streams) = (TaskTracker::new(), TaskTracker::new());
     let abort = CancellationToken::new();
@@ -158,12 +161,18 @@ pub async fn serve(
         let lasting = Lasting(Arc::new(Mutex::new(Some(held))));
         let service = Responder { router: router.clone(), peer, lasting: lasting.clone() };
         http.timer(HeadTimer { between_requests, first_done: AtomicBool::new(false) });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let counted = Counted::new(&metrics);
-        let (stop, abort) = (stop.clone(), abort.clone());
+        let (stop, abort, http, tls) = (stop.clone(), abort.clone(), http.clone(), tls.clone());
         streams.spawn(async move {
             let _counted = counted;
-            let mut connection = pin!(connection);
+            let stream = match tls {
+                None => stream,
+                Some(tls) => match end_tls(&tls, stream, handshake_within, &stop).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                },
+            };
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
             let ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
@@ -195,6 +204,18 @@ pub async fn serve(
     }
     streams.close();
     streams
+}
+
+async fn end_tls(
+    tls: &Tls,
+    stream: TcpStream,
+    within: Duration,
+    stop: &CancellationToken,
+) -> std::io::Result<TcpStream> {
+    tokio::select! {
+        accepted = tls.accept(stream, within) => accepted,
+        () = stop.cancelled() => Err(std::io::ErrorKind::ConnectionAborted.into()),
+    }
 }
 
 /// The next connection and the right to serve it; `None` when the server is to stop.

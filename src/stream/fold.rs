@@ -103,7 +103,7 @@ impl Fold {
         });
         let mut message = with_field(&self.last.data, "_fold", &fold.to_string());
         if let (true, Some(position)) = (form.positioned, &self.last.position) {
-            message = with_field(&message, "_position", &position_json(&self.last.channel, position));
+            message = with_field(&message, "_position", &position_json(&self.last.channel, position, None));
         }
         metrics.encoded(form.dialect);
         form.encode(&message)

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Channel, Mark, Position, StreamMetrics};
+use crate::telemetry::trace;
 use crate::wire::{Form, top_level_fields, with_field};
 
 /// Names and values that a subscriber can filter by, such as `("category", "Electronics")`.
@@ -92,7 +93,7 @@ impl Publication {
             metrics.encoded(form.dialect);
             match (&self.position, form.positioned) {
                 (Some(position), true) => {
-                    let position = position_json(&self.channel, position);
+                    let position = position_json(&self.channel, position, trace::of_tags(&self.tags));
                     form.encode(&with_field(&self.data, "_position", &position))
                 }
                 _ => form.encode(&self.data),
@@ -127,12 +128,15 @@ impl Publication {
 }
 
 /// `_position` of a message. Channel names and epochs are ASCII; a name may hold what JSON escapes.
-pub(super) fn position_json(channel: &Channel, position: &Position) -> String {
+pub(super) fn position_json(channel: &Channel, position: &Position, traced: Option<trace::Parent>) -> String {
     let mut json = serde_json::json!({
         "channel": channel.as_str(), "epoch": &*position.epoch, "offset": position.offset,
     });
     if position.is_local() {
         json["node_local"] = true.into();
+    }
+    if let Some(parent) = traced {
+        json["trace_id"] = parent.trace_id().into();
     }
     json.to_string()
 }

@@ -41,7 +41,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Speaks to a server as any client does.
     ("demo", &["clock"]),
-    ("config", &["stream", "session", "auth", "http", "db", "series", "queue", "feeds", "alerts", "admin"]),
+    (
+        "config",
+        &["telemetry", "stream", "session", "auth", "http", "db", "series", "queue", "feeds", "alerts", "admin"],
+    ),
     ("app", &["*"]),
     ("routes", &["*"]),
     ("commands", &["*"]),

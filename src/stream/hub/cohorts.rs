@@ -15,6 +15,7 @@ use crate::stream::audience::Audience;
 use crate::stream::ledger::{Account, Ledger, Tally};
 use crate::stream::outbox::{Chunk, Marks};
 use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull, resume_token};
+use crate::telemetry::trace;
 use crate::wire::Dialect;
 
 /// What a connection begins with.
@@ -256,6 +257,11 @@ impl Cohorts {
         let now = Instant::now();
         for (channel, publication, connections) in self.turn.drain(..) {
             metrics.latency.observe((now - publication.accepted_at).as_secs_f64(), connections);
+            if let Some(above) = trace::of_tags(&publication.tags) {
+                let attributes: [(&str, &dyn std::fmt::Display); 2] =
+                    [("messaging.destination.name", &publication.channel), ("connections", &connections)];
+                trace::span(above, "shard.write", trace::Kind::Consumer, publication.accepted_at, &attributes);
+            }
             let Some(listeners) = self.by_channel.get_mut(&channel) else { continue };
             match (&publication.restart, &publication.position, &mut listeners.mark) {
                 (Some(restart), _, mark) => *mark = Some(restart.clone()),

@@ -173,7 +173,7 @@ async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) ->
         if let Some(status) = child.lock().expect("lock").ended() {
             panic!("fanfare ended at start: {status}\n{}", log.text());
         }
-        log.after("listening on http://")
+        log.after("listening on http://").or_else(|| log.after("listening on https://"))
     })
     .await;
     (child.into_inner().expect("lock"), address.trim().to_owned())
