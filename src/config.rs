@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
+use crate::contract::ContractOptions;
 use crate::db::DbOptions;
 use crate::feeds::matching::MatchingOptions;
 use crate::feeds::price::PriceOptions;
@@ -71,6 +72,7 @@ pub struct Settings {
     pub alerts: AlertOptions,
     pub series: SeriesOptions,
     pub influxdb: InfluxDb,
+    pub contract: ContractOptions,
 }
 
 #[derive(Debug, Deserialize)]
