@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
+use crate::contract::ContractOptions;
 use crate::db::DbOptions;
 use crate::feeds::RecordOptions;
 use crate::feeds::matching::MatchingOptions;
@@ -54,6 +55,7 @@ pub struct Settings {
     pub alerts: AlertOptions,
     pub series: SeriesOptions,
     pub influxdb: InfluxDb,
+    pub contract: ContractOptions,
 }
 
 #[derive(Debug, Deserialize)]

@@ -10,7 +10,8 @@ use crate::queue::{DeadLetter, Queue};
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     topic: Option<String>,
@@ -19,7 +20,7 @@ pub struct Parameters {
     limit: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Letters {
     items: Vec<DeadLetter>,
     /// What to give as `after` for more; absent at the end.
@@ -28,6 +29,7 @@ pub struct Letters {
 }
 
 /// `GET /api/v1/dead-letters`
+#[utoipa::path(get, path = "/api/v1/dead-letters", tag = "operators", params(Parameters), responses((status = 200, description = "Found", body = Letters)))]
 pub async fn list(State(queue): State<Queue>, Query(parameters): Query<Parameters>) -> Result<Json<Letters>, Problem> {
     let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -43,16 +45,19 @@ pub async fn list(State(queue): State<Queue>, Query(parameters): Query<Parameter
 }
 
 /// `GET /api/v1/dead-letters/{id}`
+#[utoipa::path(get, path = "/api/v1/dead-letters/{id}", tag = "operators", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = DeadLetter)))]
 pub async fn get(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<Json<DeadLetter>, Problem> {
     queue.find_dead(id).await.map_err(Problem::from)?.map(Json).ok_or_else(|| missing(id))
 }
 
 /// `POST /api/v1/dead-letters/{id}/replay`: tries it again, with all its attempts before it.
+#[utoipa::path(post, path = "/api/v1/dead-letters/{id}/replay", tag = "operators", params(("id" = i64, Path)), responses((status = 202, description = "Taken")))]
 pub async fn replay(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
     done(queue.replay(id).await.map_err(Problem::from)?, id, StatusCode::ACCEPTED)
 }
 
 /// `DELETE /api/v1/dead-letters/{id}`: forgets it.
+#[utoipa::path(delete, path = "/api/v1/dead-letters/{id}", tag = "operators", params(("id" = i64, Path)), responses((status = 204, description = "Done")))]
 pub async fn discard(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
     done(queue.discard(id).await.map_err(Problem::from)?, id, StatusCode::NO_CONTENT)
 }

@@ -40,7 +40,7 @@ impl Probe {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
     Up,
@@ -48,7 +48,7 @@ pub enum ServiceState {
 }
 
 /// What one service answered.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ServiceHealth {
     #[serde(skip)]
     pub name: &'static str,

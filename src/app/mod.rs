@@ -20,6 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::contract;
 use crate::db::{Db, DbMetrics};
 use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
@@ -133,7 +134,9 @@ impl App {
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);
         let system_info = system_info(&node, &db);
-        let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
+        let check = contract::Check::new(&settings.contract).map_err(anyhow::Error::msg).context("the contract")?;
+        let check = move |channel: &str, data: &[u8]| check.check(channel, data).map_err(contract::problem);
+        let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info).checking(Arc::new(check));
         tasks.spawn("services", watch_services(admin.clone(), up, tasks.stop()));
         let parts = Parts {
             gate,
