@@ -71,12 +71,12 @@ async function shop() {
 const NAMES = ["佐藤 花", "鈴木 健", "高橋 葵", "田中 蓮", "伊藤 凛", "渡辺 樹", "山本 結衣", "中村 陽翔", "小林 さくら", "加藤 大和", "吉田 芽依", "Alice Martin", "Bruno Costa", "Chloé Petit", "Dmitri Orlov", "Emma Fischer"];
 const ERRORS = ["NameError: name 'df' is not defined", "KeyError: '売上'", "TypeError: unsupported operand type(s) for +: 'int' and 'str'", "SyntaxError: invalid syntax", "ZeroDivisionError: division by zero", "AttributeError: 'list' object has no attribute 'shape'"];
 const NOTEBOOKS = ["第3回/データ分析入門.ipynb", "第3回/可視化.ipynb"];
-const CELLS = 18;
+const CELLS = 24;
 
 const students = Array.from({ length: studentCount }, (_, index) => ({
   id: `student-${String(index + 1).padStart(3, "0")}`,
   name: NAMES[index % NAMES.length] + (index >= NAMES.length ? ` ${Math.floor(index / NAMES.length) + 1}` : ""),
-  team: `チーム${"ABCDE"[index % 5]}`, class: index % 4 === 3 ? "3-C" : "3-B", cell: 0, skill: 0.55 + random() * 0.42, runs: 0,
+  team: `チーム${"ABCDE"[index % 5]}`, class: index % 4 === 3 ? "3-C" : "3-B", cell: 0, skill: 0.35 + random() * 0.5, runs: 0,
 }));
 
 function run(student, atMs, notebook = NOTEBOOKS[0], failing = null) {
@@ -108,7 +108,7 @@ async function lesson() {
     let atMs = now - minutes * 60_000 + between(0, 90_000);
     while (atMs < until) {
       events.push(run(student, atMs));
-      atMs += between(40, 190) * 1_000;
+      atMs += between(50, 260) * 1_000;
     }
     if (index % 9 === 2) for (let i = 0; i < 4; i += 1) events.push(run(student, now - (5 - i) * 25_000, NOTEBOOKS[0], true));
     if (index % 10 === 4) events.push(help(student, now - between(60, 240) * 1_000));
@@ -158,9 +158,9 @@ async function traffic(seconds) {
   const priced = items.filter((item) => item.price);
   while (Date.now() < end) {
     await Promise.all([
-      ...Array.from({ length: 3 }, () => call("POST", `/api/v1/inventory/${pick(items).id}/adjust`, { delta: random() < 0.78 ? -between(1, 3) : between(5, 30) })),
+      ...Array.from({ length: 3 }, () => call("POST", `/api/v1/inventory/${pick(items).id}/adjust`, { delta: random() < 0.85 ? -between(1, 3) : between(5, 12) })),
       random() < 0.5 && priced.length ? reprice(pick(priced)) : null,
-      random() < 0.6 ? call("POST", "/api/v1/events", [run(pick(students), Date.now())]) : null,
+      random() < 0.12 ? call("POST", "/api/v1/events", [run(pick(students), Date.now())]) : null,
     ]);
     await new Promise((resolve) => setTimeout(resolve, 300));
   }

@@ -61,6 +61,8 @@ export function quantile(now: Buckets, before: Buckets, share: number): number |
   return null;
 }
 
+export const LATENCY = "fanfare_delivery_latency_seconds";
+
 export interface Figures {
   atMs: number;
   connections: number | null;
@@ -78,16 +80,15 @@ export interface Figures {
   faultsPerSecond: number | null;
 }
 
-/** What one reading says in the light of the one before it: counters as rates, histograms as quantiles. */
-export function figuresOf(now: Samples, atMs: number, before: Samples | null, beforeMs: number): Figures {
+/** What one reading says in the light of those before it: counters as rates, histograms as quantiles since `base`. */
+export function figuresOf(now: Samples, atMs: number, before: Samples | null, beforeMs: number, base: Buckets | null): Figures {
   const seconds = (atMs - beforeMs) / 1000;
   const rate = (value: (samples: Samples) => number | null): number | null => {
     const [a, b] = [before && value(before), value(now)];
     // A counter that has fallen began anew with its process.
     return a === null || b === null || seconds <= 0 || b < a ? null : (b - a) / seconds;
   };
-  const name = "fanfare_delivery_latency_seconds";
-  const [late, early] = [buckets(now, name), before ? buckets(before, name) : []];
+  const late = buckets(now, LATENCY);
   const topics = new Map<string, { topic: string; pending: number; dead: number }>();
   for (const { labels, value } of now.get("fanfare_queue_items_pending") ?? []) {
     const topic = labels["topic"] ?? "";
@@ -101,8 +102,8 @@ export function figuresOf(now: Samples, atMs: number, before: Samples | null, be
     connections: sum(now, "fanfare_websocket_connections"),
     publicationsPerSecond: rate((samples) => sum(samples, "fanfare_publications_total")),
     deliveriesPerSecond: rate((samples) => sum(samples, "fanfare_deliveries_total")),
-    p50: quantile(late, early, 0.5),
-    p99: quantile(late, early, 0.99),
+    p50: base && quantile(late, base, 0.5),
+    p99: base && quantile(late, base, 0.99),
     pendingBytes: sum(now, "fanfare_websocket_pending_bytes"),
     memoryBytes: sum(now, "process_resident_memory_bytes"),
     cpuShare: rate((samples) => sum(samples, "process_cpu_seconds_total")),

@@ -52,7 +52,7 @@ export const en = {
   worksHere: "Works here", solvedOf: "{n} of {all} cells solved", noneSuch: "Nobody, as of now.",
   noStudents: "Nobody has sent an event yet. Point the JupyterLab extension at /api/v1/events.", loadFailed: "This could not be loaded.",
   timeline: "Timeline", noEvents: "No events.", errorClusters: "Where it fails", noErrors: "No errors. That is good news.",
-  otherErrors: "Various errors", errorsOf: "{errors} of {runs} runs", medianSolve: "solved in {span} (median)",
+  otherErrors: "Various errors", errorsOf: "{errors} of {runs} runs", medianSolve: "median {span}",
   errorRate: "Share of runs that failed", classSpeed: "Speed of the class", runs: "Runs", errorsWord: "Errors", perMinute: "a minute",
   solvedPerMinute: "{n} cells solved a minute", batches: "Batches", batchType: "Kind of batch", startBatch: "Start", runningNow: "{n} running",
   noBatches: "No batch has run yet. Start one above.", b_daily_matching: "Daily matching", b_scoring: "Scoring", b_email_generation: "E-mails",

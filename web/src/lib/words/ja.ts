@@ -45,7 +45,7 @@ export const ja: Record<Phrase, string> = {
   signal_help: "質問中", signal_failing: "エラー続き", signal_stuck: "停滞", signal_idle: "離席", matrix: "受講者とセル", matrixSize: "{students} 名 × {cells} セル",
   solved: "正解", notYet: "未解決", worksHere: "作業中", solvedOf: "{all} セル中 {n} セル正解", noneSuch: "該当者はいません。",
   noStudents: "まだ学習イベントがありません。JupyterLab 拡張の送信先に /api/v1/events を指定してください。", loadFailed: "読み込めませんでした。", timeline: "タイムライン", noEvents: "イベントはありません。",
-  errorClusters: "つまずきの多い箇所", noErrors: "エラーはありません。", otherErrors: "さまざまなエラー", errorsOf: "{runs} 回中 {errors} 回", medianSolve: "正解まで {span}（中央値）",
+  errorClusters: "つまずきの多い箇所", noErrors: "エラーはありません。", otherErrors: "さまざまなエラー", errorsOf: "{runs} 回中 {errors} 回", medianSolve: "正解まで中央値 {span}",
   errorRate: "失敗した実行の割合", classSpeed: "クラスの進み具合", runs: "実行", errorsWord: "エラー", perMinute: "毎分", solvedPerMinute: "毎分 {n} セル正解", batches: "バッチ",
   batchType: "バッチの種類", startBatch: "開始", runningNow: "{n} 件実行中", noBatches: "バッチはまだ実行されていません。上から開始できます。", b_daily_matching: "日次マッチング",
   b_scoring: "スコア計算", b_email_generation: "メール作成", b_cleanup: "整理", b_import_jobs: "求人の取り込み", b_import_users: "利用者の取り込み", ratePerSecond: "{n} 件/秒",
