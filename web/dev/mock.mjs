@@ -218,6 +218,8 @@ const server = createServer(async (request, response) => {
   if (url.pathname.startsWith("/api/")) {
     if (!allowed(request, url.searchParams)) return problem(response, 401, "a token is needed");
     if (Date.now() < downUntil) return problem(response, 503, "down");
+    if (route === "GET /api/v1/auth/me") return json(response, 200, { subject: token ? "me" : "anonymous", role: "admin" });
+    if (url.pathname.startsWith("/api/v1/series/")) return json(response, 200, { points: [] });
     if (route === "GET /api/v1/inventory") return page(response, url.searchParams, [...items.values()].map(derived));
     if (route === "GET /api/v1/prices") return page(response, url.searchParams, [...prices.values()]);
     if (route === "POST /api/v1/inventory") return json(response, 201, derived(create(await bodyOf(request))));
@@ -240,7 +242,7 @@ const server = createServer(async (request, response) => {
     }
     return problem(response, 405, "not allowed");
   }
-  const path = normalize(url.pathname === "/" ? "/index.html" : url.pathname);
+  const path = normalize(extname(url.pathname) === "" ? "/index.html" : url.pathname);
   try {
     const file = await readFile(join(dist, path));
     response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream", "content-security-policy": POLICY });

@@ -1,13 +1,15 @@
 import type { Item } from "./items";
-import { past, pointAt, type Curve, type Past } from "./past";
+import { past, pointAt, type Curve, type Past, type Point } from "./past";
 
 const KEEP = 600;
-const LIVE_POINTS = 40;
+const LIVE_POINTS = 60;
+/** So many values make a small curve. */
+const SHOWN_POINTS = 40;
 
 interface Trail {
   curve: Curve;
   /** What has been seen since the curve was fetched. */
-  live: number[];
+  live: Point[];
 }
 
 /** The recent course of the stock of those items that are or were on the screen. */
@@ -37,13 +39,18 @@ export class Trails {
 
   note(key: string, stock: number): void {
     const trail = this.#trails.get(key);
-    if (!trail || trail.live.at(-1) === stock) return;
-    trail.live = [...trail.live.slice(1 - LIVE_POINTS), stock];
+    if (!trail || trail.live.at(-1)?.last === stock) return;
+    trail.live = [...trail.live.slice(1 - LIVE_POINTS), { atMs: Date.now(), min: stock, max: stock, last: stock }];
   }
 
-  values(key: string): number[] {
-    const trail = this.#trails.get(key);
-    return trail ? [...trail.curve.map((point) => point.last), ...trail.live] : [];
+  /** The stock at even distances of time up to now, for a small curve; before what is known it is as it is first known. */
+  values(item: Item, nowMs: number): number[] {
+    const trail = this.#trails.get(item.key);
+    if (!trail) return [];
+    const points = [...trail.curve, ...trail.live];
+    const first = points[0]?.last ?? item.stock;
+    const step = this.spanMs / (SHOWN_POINTS - 1);
+    return Array.from({ length: SHOWN_POINTS }, (_, i) => (i === SHOWN_POINTS - 1 ? item.stock : (pointAt(points, nowMs - this.spanMs + i * step)?.last ?? first)));
   }
 
   /** The stock at a moment: null when that cannot be known. */
