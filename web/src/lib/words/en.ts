@@ -69,7 +69,7 @@ export const en = {
   perSecondShort: "/s", latencyHalf: "Latency p50", latencyMost: "Latency p99", waitingItems: "Waiting", deadCount: "{n} dead", memory: "Memory", traffic: "Traffic",
   latency: "Delivery latency", health: "Health", healthy: "healthy", degraded: "degraded", unhealthy: "unhealthy", up: "up", down: "down",
   broker: "Broker", database: "Database", series: "History store", canary: "Canary", canaryHeard: "heard", canarySilent: "silent", uptime: "Uptime",
-  nodes: "Nodes", clients: "{n} clients", noNodes: "Nobody is connected.", queues: "Queues", queue: "Queue", dead: "Dead",
+  nodes: "Nodes", clients: "clients: {n}", noNodes: "Nobody is connected.", queues: "Queues", queue: "Queue", dead: "Dead",
   q_progress: "Learning events", q_alert: "Alerts", q_alert_delivery: "Alert deliveries", "q_match.scoring": "Scoring",
   "q_match.part": "Matching parts", "q_match.mail": "E-mails", "q_match.import": "Imports", q_outbox: "Outbox", q_series: "History", ledger: "Ledger",
   balanced: "balanced", unbalanced: "does not balance", ledgerEmpty: "Nothing has been offered yet.", channel: "Channel", shares: "Shares",
@@ -78,7 +78,7 @@ export const en = {
   fate_delivered: "delivered", fate_filtered: "filtered", fate_conflated: "conflated", fate_pending: "pending", fate_dropped: "dropped",
   fate_before: "before the client began", fate_gap: "gap", fate_not_published: "not published", fate_not_subscribed: "not subscribed",
   fate_unknown_channel: "unknown channel", fate_unknown_epoch: "unknown epoch", fate_unknown_client: "unknown client", deadLetters: "Dead letters",
-  noLetters: "No dead letters. Everything has been worked off.", attempts: "{n} attempts", payload: "Payload", noReason: "no reason kept",
+  noLetters: "No dead letters. Everything has been worked off.", attempts: "attempts: {n}", payload: "Payload", noReason: "no reason kept",
   replay: "Replay", discard: "Discard", discardSure: "Really discard?",
 } as const;
 
