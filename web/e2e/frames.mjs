@@ -61,7 +61,8 @@ try {
   }
   const total = (list) => list.reduce((sum, { dur }) => sum + dur, 0);
   const [key, main] = [...tasks].sort(([, a], [, b]) => total(b) - total(a))[0];
-  const frames = events.filter((event) => `${event.pid} ${event.tid}` === key && event.name === "BeginMainThreadFrame").map(({ ts }) => ts).sort((a, b) => a - b);
+  // A frame's work is what lies between two commits to the compositor.
+  const frames = events.filter((event) => `${event.pid} ${event.tid}` === key && event.name === "Commit").map(({ ts }) => ts).sort((a, b) => a - b);
   const tops = main.sort((a, b) => a.ts - b.ts);
   const [wall, cpu] = [[], []];
   let at = 0;

@@ -139,12 +139,15 @@ export class ItemTable {
     return { ...this.#tally };
   }
 
-  /** The items that are low or out, those that became so last on top. */
+  /** The items that are low or out, those that changed last on top: each change puts a row at the end of its lane. */
   lane(of: "low" | "out", limit: number): Item[] {
-    return [...this.#lanes[of]]
+    const lane = this.#lanes[of];
+    const last: string[] = [];
+    let left = lane.size;
+    for (const key of lane) if ((left -= 1) < limit) last.push(key);
+    return last
       .map((key) => this.#rows.get(key)!)
-      .sort((a, b) => b.updatedAtMs - a.updatedAtMs || a.available - b.available)
-      .slice(0, limit);
+      .sort((a, b) => b.updatedAtMs - a.updatedAtMs || a.available - b.available);
   }
 
   categories(): string[] {

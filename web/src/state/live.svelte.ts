@@ -45,7 +45,7 @@ const LANE_LENGTH = 100;
 /** A table sorted by a changing column is sorted again at most this often: rows that jump cannot be read. */
 const RESORT_MS = 500;
 /** Lanes take in what is new at most this often, for the same reason. */
-const LANE_MS = 200;
+const LANE_MS = 500;
 /** Items that only messages know have their details fetched at most this often. */
 const DETAILS_MS = 5_000;
 /** A tick that comes this late means that the machine slept, and then no socket can be trusted. */
