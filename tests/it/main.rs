@@ -11,6 +11,8 @@ mod auth_key_sets;
 mod auth_kit;
 mod auth_log_ins;
 mod auth_matrix;
+mod chaos_disk;
+mod chaos_nodes;
 mod clients;
 mod db_failures;
 mod demo_day;
