@@ -84,7 +84,7 @@ try {
     // What a page shows best.
     const acts = {
       class: async (page) => page.locator("[data-student]").nth(3).click(),
-      matching: async (page) => page.locator("#batches .button.primary").click(),
+      matching: async (page) => (await page.locator("#batches .button.primary").click(), await page.locator("#notices li").first().waitFor({ timeout: 20_000 }).catch(() => {})),
     };
     for (const name of PAGES) {
       await pages[name].bringToFront();

@@ -132,6 +132,12 @@ describe("charts", () => {
     expect([...b!]).toEqual([undefined, 1, undefined, undefined]);
   });
 
+  it("end stairs with the value of that moment, not with what came after", () => {
+    const line = { key: "a", label: "a", color: 0, points: [point(1_000, 5), point(9_000, 7)], stairs: true };
+    const [xs, a] = aligned([line], { fromMs: 0, toMs: 4_000 });
+    expect(a![xs!.indexOf(4)]).toBe(5);
+  });
+
   it("compare lines of any height by percent since the beginning", () => {
     const [line] = relative([{ key: "a", label: "a", color: 0, points: [point(1, 50), point(5, 200), point(9, 100)] }], { fromMs: 5, toMs: 9 });
     expect(line!.points.map(({ last }) => last)).toEqual([-75, 0, -50]);

@@ -1,3 +1,4 @@
+import { pointAt } from "../state/past";
 import type { ChartLine, Span } from "./Chart.svelte";
 
 type Column = (number | null | undefined)[];
@@ -11,7 +12,7 @@ export function aligned(lines: readonly ChartLine[], span: Span): Column[] {
   const endMs = Math.min(span.toMs, Date.now());
   for (const line of lines) {
     for (const point of line.points) times.add(point.atMs);
-    if (line.stairs && (line.points.at(-1)?.atMs ?? Infinity) < endMs) times.add(endMs);
+    if (line.stairs && pointAt(line.points, endMs)) times.add(endMs);
   }
   const xs = [...times].sort((a, b) => a - b);
   const place = new Map(xs.map((atMs, index) => [atMs, index]));
@@ -22,7 +23,7 @@ export function aligned(lines: readonly ChartLine[], span: Span): Column[] {
       const at = place.get(point.atMs)!;
       [last[at], min[at], max[at]] = [point.last, point.min, point.max];
     }
-    const final = line.points.at(-1);
+    const final = pointAt(line.points, endMs);
     const at = place.get(endMs);
     if (line.stairs && final && at !== undefined && last[at] === undefined) last[at] = min[at] = max[at] = final.last;
     columns.push(last, min, max);
