@@ -1,5 +1,3 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
 import { ApiError } from "../api";
@@ -35,10 +33,8 @@ describe("words", () => {
   });
 
   it("are all used somewhere, and all that is used is there", () => {
-    const sources = readdirSync("src", { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && /\.(svelte|ts)$/.test(entry.name) && !/words|test/.test(join(entry.parentPath, entry.name)))
-      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
-      .join("\n");
+    const files = import.meta.glob<string>("/src/**/*.{svelte,ts}", { query: "?raw", import: "default", eager: true });
+    const sources = Object.entries(files).filter(([path]) => !/words|test/.test(path)).map(([, text]) => text).join("\n");
     // Names that are put together, or come from the server.
     const open = /^(signal_|b_|c_|q_|section_|fate_)|^(admin|manager|user|created|updated|approved|deleted|rejected|healthy|degraded|unhealthy|up|down|broker|database|series|queued|running|completed|done|pending|processing|cancelled|failed|opened|saved|executed|help|helpEnd)$/;
     const unused = Object.keys(en).filter((key) => !open.test(key) && !new RegExp(`["'\`]${key}["'\`]|\\b${key}:`).test(sources));
