@@ -119,6 +119,15 @@ chaos: test-setup ## kill, cut off, freeze and fill what a node depends on, agai
 soak: build $(VENV)/.stamp ## hours of load on one server: memory, descriptors and latency must not grow (MINUTES=60)
 	scripts/soak $(or $(MINUTES),60)
 
+.PHONY: screenshots
+screenshots: web ## the pictures in docs/screenshots, of a server filled with invented data (MINUTES=3)
+	cargo build --locked
+	node web/e2e/screenshots.mjs $(CARGO_TARGET_DIR)/debug/fanfare docs/screenshots --minutes=$(or $(MINUTES),3)
+
+.PHONY: frames
+frames: web ## what 1,000 updates a second cost the inventory page, by the browser's trace (SECONDS=60)
+	node web/e2e/frames.mjs --seconds=$(or $(SECONDS),60)
+
 .PHONY: lock
 lock: ## renew the Python requirements with their hashes from the .in files
 	python3 -m venv target/lock-venv

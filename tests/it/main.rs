@@ -46,6 +46,7 @@ mod matching_morning;
 mod matching_partitions;
 mod matching_users;
 mod page;
+mod page_boards;
 mod price_approval;
 mod price_races;
 mod progress_ingest;
