@@ -43,6 +43,7 @@ impl DeflateOptions {
 /// How messages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deflate {
+    /// 0: everything is compressed, even what becomes longer by it.
     pub min_bytes: u32,
     pub level: u8,
 }
@@ -79,7 +80,7 @@ impl Deflate {
             }
             let length = out.strip_suffix(&TAIL)?.len();
             out.truncate(length);
-            (length < payload.len()).then_some(out)
+            (length < payload.len() || self.min_bytes == 0).then_some(out)
         })
     }
 }
@@ -204,6 +205,9 @@ mod tests {
         let bomb = ALL.pack(&vec![0; 64 << 20]).unwrap();
         assert!(bomb.len() < 1 << 20);
         assert_eq!(inflate(&bomb, 64 << 10), Err(Close::TooBig));
+        let always = Deflate { min_bytes: 0, level: 1 };
+        assert_eq!(always.pack(b"").unwrap().len(), 1);
+        assert_eq!(inflate(&always.pack(b"x").unwrap(), 9).unwrap(), b"x");
         assert_eq!(ALL.pack(b"x"), None, "what does not become shorter stays");
         assert_eq!(Deflate { min_bytes: 256, level: 1 }.pack(&[7; 255]), None);
     }

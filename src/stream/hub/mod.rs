@@ -43,7 +43,7 @@ use super::audience::{ActiveChannel, Audience};
 use super::position::new_epoch;
 use super::presence::{PresenceOptions, Roster};
 use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
-use crate::wire::{Close, Deflate, DeflateOptions, Form, Incoming};
+use crate::wire::{Close, DeflateOptions, Form, Incoming};
 
 /// Settings of the hub and its shards.
 #[derive(Clone, Debug, Deserialize)]
@@ -124,7 +124,8 @@ struct Inner {
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
     /// Connections by form: what is worth encoding before the shards are told.
     forms: [AtomicUsize; Form::COUNT],
-    deflate: Option<Deflate>,
+    /// Every form there is here.
+    all_forms: Vec<Form>,
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -159,7 +160,7 @@ impl Hub {
         }
         let hub = Self(Arc::new(Inner {
             node_id: new_epoch(),
-            deflate: options.deflate.deflate(),
+            all_forms: Form::all(options.deflate.deflate()).collect(),
             options,
             shards: senders,
             threads: Mutex::default(),
