@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::db::DbError;
 use crate::http::{FieldError, Json, Path, Problem, Query};
 use crate::queue::{DeadLetter, Queue};
 
@@ -38,24 +37,24 @@ pub async fn list(State(queue): State<Queue>, Query(parameters): Query<Parameter
         return Err(Problem::invalid(vec![FieldError::new("topic", "cannot contain control characters")]));
     }
     let after = parameters.after.unwrap_or(0);
-    let items = queue.list_dead(parameters.topic.as_deref(), after, limit).await.map_err(problem)?;
+    let items = queue.list_dead(parameters.topic.as_deref(), after, limit).await.map_err(Problem::from)?;
     let next = items.last().filter(|_| items.len() == limit as usize).map(|letter| letter.id);
     Ok(Json(Letters { items, next }))
 }
 
 /// `GET /api/v1/dead-letters/{id}`
 pub async fn get(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<Json<DeadLetter>, Problem> {
-    queue.find_dead(id).await.map_err(problem)?.map(Json).ok_or_else(|| missing(id))
+    queue.find_dead(id).await.map_err(Problem::from)?.map(Json).ok_or_else(|| missing(id))
 }
 
 /// `POST /api/v1/dead-letters/{id}/replay`: tries it again, with all its attempts before it.
 pub async fn replay(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
-    done(queue.replay(id).await.map_err(problem)?, id, StatusCode::ACCEPTED)
+    done(queue.replay(id).await.map_err(Problem::from)?, id, StatusCode::ACCEPTED)
 }
 
 /// `DELETE /api/v1/dead-letters/{id}`: forgets it.
 pub async fn discard(State(queue): State<Queue>, Path(id): Path<i64>) -> Result<StatusCode, Problem> {
-    done(queue.discard(id).await.map_err(problem)?, id, StatusCode::NO_CONTENT)
+    done(queue.discard(id).await.map_err(Problem::from)?, id, StatusCode::NO_CONTENT)
 }
 
 fn done(found: bool, id: i64, status: StatusCode) -> Result<StatusCode, Problem> {
@@ -64,12 +63,4 @@ fn done(found: bool, id: i64, status: StatusCode) -> Result<StatusCode, Problem>
 
 fn missing(id: i64) -> Problem {
     Problem::not_found(format!("there is no dead letter {id}"))
-}
-
-fn problem(error: DbError) -> Problem {
-    if error.is_unavailable() {
-        tracing::warn!(%error, "the database is unavailable");
-        return Problem::unavailable("the database is unavailable", 1);
-    }
-    Problem::internal(error)
 }

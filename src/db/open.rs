@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::replica::Replicas;
 use super::slow::Explainer;
@@ -124,7 +125,10 @@ async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError>
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let pool = |max| {
-        SqlitePoolOptions::new().max_connections(max).acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+        SqlitePoolOptions::new()
+            .max_connections(max)
+            .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+            .after_release(|connection, _| Box::pin(ended_well(connection)))
     };
     let writer = pool(1).connect_with(connect.clone()).await?;
     let readers = pool(options.pool_size.clamp(1, 8)).connect_with(connect.read_only(true)).await?;
@@ -138,6 +142,14 @@ fn open_replicas(options: &DbOptions) -> Result<Replicas, DbError> {
         Ok(pool(options).connect_lazy_with(connect))
     };
     Ok(Replicas::new(options.read_urls.split_whitespace().map(open).collect::<Result<_, sqlx::Error>>()?))
+}
+
+/// Whether a connection may be used again. SQLite ends a transaction by itself when the disk is full or fails; the library
+/// does not learn of it, its own roll-back fails, and every transaction after that would be taken for a nested one.
+async fn ended_well(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Answered behind the roll-back.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 async fn open_postgres(url: &str, options: &DbOptions) -> Result<Engine, DbError> {

@@ -114,11 +114,8 @@ impl From<AccountError> for Problem {
             AccountError::Password { .. } => {
                 Problem::invalid(vec![super::FieldError::new("password", error.to_string())])
             }
-            AccountError::Db(error) if error.is_unavailable() || error.is_unsure() => {
-                tracing::warn!(%error, "the database is unavailable");
-                Problem::unavailable("the database is unavailable; try again", 1)
-            }
-            AccountError::Hash(_) | AccountError::Token(_) | AccountError::Db(_) => Problem::internal(error),
+            AccountError::Db(error) => error.into(),
+            AccountError::Hash(_) | AccountError::Token(_) => Problem::internal(error),
         }
     }
 }

@@ -12,6 +12,8 @@ mod auth_kit;
 mod auth_log_ins;
 mod auth_matrix;
 mod backup_recovery;
+mod chaos_disk;
+mod chaos_nodes;
 mod clients;
 mod db_failures;
 mod db_replicas;

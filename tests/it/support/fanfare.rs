@@ -65,7 +65,11 @@ impl Worker {
 
 impl Fanfare {
     pub async fn start(settings: Settings) -> Self {
-        let folder = temp_dir("data");
+        Self::start_on(settings, temp_dir("data")).await
+    }
+
+    /// One whose data folder is somebody's choice; it is removed in the end.
+    pub async fn start_on(settings: Settings, folder: TempDir) -> Self {
         let (child, address) = spawn(&settings, &folder, "127.0.0.1:0", Log::default()).await;
         Self { child, address, settings, folder }
     }
