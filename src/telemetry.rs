@@ -10,6 +10,7 @@ pub mod trace;
 
 use std::path::Path;
 use std::sync::{LazyLock, OnceLock};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
@@ -172,6 +173,17 @@ pub fn reopen_audit() {
     if let Some(Err(error)) = AUDIT.get().map(AuditFile::reopen) {
         tracing::error!(%error, "the audit file cannot be opened anew; the old one is written on");
     }
+}
+
+/// What spans and reports carry: the world's time, also where a test has another.
+#[allow(clippy::disallowed_methods, reason = "telemetry may use nobody, not even the clock")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The same as receivers want it.
+fn wall_clock_text() -> String {
+    chrono::DateTime::<chrono::Utc>::from(wall_clock()).to_rfc3339()
 }
 
 /// Spans and reports that found no place or no receiver.

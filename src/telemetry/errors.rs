@@ -119,7 +119,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Reports {
         }
         let report = json!({
             "event_id": uuid::Uuid::new_v4().simple().to_string(),
-            "timestamp": chrono::Utc::now().to_rfc3339(),
+            "timestamp": super::wall_clock_text(),
             "level": "error",
             "platform": "native",
             "logger": event.metadata().target(),

@@ -128,7 +128,7 @@ impl Sender {
 
     async fn report(&self, receiver: Option<&Receiver>, report: &Value) {
         let Some(receiver) = receiver else { return };
-        let header = json!({ "event_id": report["event_id"], "sent_at": chrono::Utc::now().to_rfc3339() });
+        let header = json!({ "event_id": report["event_id"], "sent_at": super::wall_clock_text() });
         let envelope = format!("{header}\n{}\n{report}\n", json!({ "type": "event" }));
         let client = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
         let auth = format!("Sentry sentry_version=7, sentry_client={client}, sentry_key={}", receiver.key);

@@ -80,7 +80,7 @@ impl fmt::Display for Parent {
 /// Begins to record; answers where spans come out, or `None` when somebody has begun before.
 pub(super) fn begin(sample_ratio: f64, dropped: Counter) -> Option<mpsc::Receiver<Value>> {
     let (spans, queue) = mpsc::channel(QUEUE);
-    let begun = (Instant::now(), SystemTime::now());
+    let begun = (Instant::now(), super::wall_clock());
     TRACER.set(Tracer { spans, dropped, sample_ratio, begun }).ok().map(|()| queue)
 }
 
@@ -166,7 +166,7 @@ pub fn record(
 
 /// The moment on this process's clock at which something with a wall clock's time began.
 pub fn since(wall: SystemTime) -> Instant {
-    let ago = SystemTime::now().duration_since(wall).unwrap_or(Duration::ZERO);
+    let ago = super::wall_clock().duration_since(wall).unwrap_or(Duration::ZERO);
     Instant::now().checked_sub(ago).unwrap_or_else(Instant::now)
 }
 

@@ -150,7 +150,8 @@ impl Roamer {
                         }
                         _ => {
                             let position = &message["_position"];
-                            let epoch = position["epoch"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned();
+                            // The server's own words, such as that a channel is stale, have none.
+                            let Some(epoch) = position["epoch"].as_str().map(str::to_owned) else { continue };
                             let offset = position["offset"].as_u64().expect("offset");
                             let last = self.positions.insert(epoch, offset);
                             assert!(last.is_none_or(|last| offset == last + 1), "{offset} after {last:?}");

@@ -28,7 +28,7 @@ use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
 use crate::stream::{Channel, Tags};
-use crate::telemetry::trace::{self, Kind};
+use crate::telemetry::trace;
 
 /// Relays of several nodes on one PostgreSQL take turns under this lock; any constant of our own will do.
 const RELAY_LOCK: i64 = 0x66_61_6e_66_61_72_65;
