@@ -5,6 +5,7 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use super::frame::Opcode;
 use super::{Close, inflate};
 
 /// How long the first of a client's frames in `bytes` is, header included; `None` while it has not wholly arrived. Of

@@ -24,7 +24,7 @@ async function call(method, path, body, type = "application/json") {
   const headers = { "content-type": type, ...(options.token ? { authorization: `Bearer ${options.token}` } : {}) };
   const response = await fetch(`${base}${path}`, { method, headers, ...(body === undefined ? {} : { body: type === "application/json" ? JSON.stringify(body) : body }) });
   const text = await response.text();
-  if (!response.ok && response.status !== 409) throw new Error(`${method} ${path} answered ${response.status}: ${text.slice(0, 300)}`);
+  if (!response.ok && ![409, 503].includes(response.status)) throw new Error(`${method} ${path} answered ${response.status}: ${text.slice(0, 300)}`);
   return { status: response.status, body: text ? JSON.parse(text) : null };
 }
 

@@ -132,6 +132,8 @@ describe("charts", () => {
     const line = { key: "a", label: "a", color: 0, points: [point(1_000, 5), point(9_000, 7)], stairs: true };
     const [xs, a] = aligned([line], { fromMs: 0, toMs: 4_000 });
     expect(a![xs!.indexOf(4)]).toBe(5);
+    const [later, b] = aligned([line], { fromMs: 2_000, toMs: 4_000 });
+    expect(b![later!.indexOf(2)]).toBe(5);
   });
 
   it("compare lines of any height by percent since the beginning", () => {

@@ -5,14 +5,16 @@ type Column = (number | null | undefined)[];
 
 /**
  * The lines in the columns of a plot: one of times, then last, least and greatest of each line. Where a line has nothing
- * to say its value is undefined, which breaks no line. Lines with stairs go on to the end of the span.
+ * to say its value is undefined, which breaks no line. Lines with stairs go from edge to edge of the span.
  */
 export function aligned(lines: readonly ChartLine[], span: Span): Column[] {
   const times = new Set<number>();
   const endMs = Math.min(span.toMs, Date.now());
   for (const line of lines) {
     for (const point of line.points) times.add(point.atMs);
-    if (line.stairs && pointAt(line.points, endMs)) times.add(endMs);
+    if (!line.stairs) continue;
+    if (pointAt(line.points, endMs)) times.add(endMs);
+    if (pointAt(line.points, span.fromMs)) times.add(span.fromMs);
   }
   const xs = [...times].sort((a, b) => a - b);
   const place = new Map(xs.map((atMs, index) => [atMs, index]));
@@ -23,9 +25,11 @@ export function aligned(lines: readonly ChartLine[], span: Span): Column[] {
       const at = place.get(point.atMs)!;
       [last[at], min[at], max[at]] = [point.last, point.min, point.max];
     }
-    const final = pointAt(line.points, endMs);
-    const at = place.get(endMs);
-    if (line.stairs && final && at !== undefined && last[at] === undefined) last[at] = min[at] = max[at] = final.last;
+    // What held when the span began, and what holds at its end.
+    for (const edgeMs of line.stairs ? [span.fromMs, endMs] : []) {
+      const [held, at] = [pointAt(line.points, edgeMs), place.get(edgeMs)];
+      if (held && at !== undefined && last[at] === undefined) last[at] = min[at] = max[at] = held.last;
+    }
     columns.push(last, min, max);
   }
   return columns;

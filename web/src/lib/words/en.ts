@@ -65,7 +65,7 @@ export const en = {
   mailPreview: "E-mail preview", mailTo: "To", mailSubject: "Subject", mailPlain: "As plain text", section_personal: "Best for the user",
   section_new: "New", section_near: "Near", section_salary: "Well paid", section_popular: "Popular", section_other: "Others",
   c_occupation: "Job", c_place: "Place", c_salary: "Pay", c_style: "Style", c_availability: "Times", c_behavior: "Interest",
-  c_experience: "Experience", figures: "Figures", connections: "Connections", deliveries: "Deliveries", publications: "Publications",
+  c_experience: "Years", figures: "Figures", connections: "Connections", deliveries: "Deliveries", publications: "Publications",
   perSecondShort: "/s", latencyHalf: "Latency p50", latencyMost: "Latency p99", waitingItems: "Waiting", deadCount: "{n} dead", memory: "Memory", traffic: "Traffic",
   latency: "Delivery latency", health: "Health", healthy: "healthy", degraded: "degraded", unhealthy: "unhealthy", up: "up", down: "down",
   broker: "Broker", database: "Database", series: "History store", canary: "Canary", canaryHeard: "heard", canarySilent: "silent", uptime: "Uptime",
