@@ -81,7 +81,7 @@ async fn in_time<T>(what: &str, rows: usize, mut probe: impl AsyncFnMut() -> Opt
 }
 
 /// The next message; a part of a batch may take long.
-async fn told(watcher: &mut WebSocket) -> Value {
+async fn next_told(watcher: &mut WebSocket) -> Value {
     let next = tokio::time::timeout(6 * PATIENCE, async {
         loop {
             if let Message::Text(text) = watcher.next().await.expect("a stream").expect("a message") {
@@ -100,7 +100,7 @@ async fn import(server: &Fanfare, watcher: &mut WebSocket, path: &str, media_typ
     let id = task["task_id"].as_str().unwrap_or_else(|| panic!("{task}")).to_owned();
     let mut told = Vec::new();
     loop {
-        let message = told(watcher).await;
+        let message = next_told(watcher).await;
         if message["batch_id"] == *id {
             let at = chrono::DateTime::parse_from_rfc3339(message["timestamp"].as_str().unwrap()).unwrap();
             let ended = message["state"] == "completed";
@@ -157,7 +157,7 @@ async fn a_whole_morning() {
     let batch = post(&server, "/api/v1/batch/trigger", json!({"batch_type": "daily_matching"})).await;
     let (mut heard, mut killed, mut last) = (BTreeMap::<i64, u64>::new(), false, Value::Null);
     while last["state"] != "completed" {
-        let message = told(&mut watcher).await;
+        let message = next_told(&mut watcher).await;
         match message["message_type"].as_str() {
             Some("match_notification") => *heard.entry(message["user_id"].as_i64().unwrap()).or_default() += 1,
             _ if message["batch_id"] == batch["batch_id"] => last = message,

@@ -282,6 +282,8 @@ fn no_feed_uses_another() {
         .iter()
         .filter_map(|source| source.path.strip_prefix("feeds/")?.split_once('/'))
         .map(|it| it.0)
+        // What all feeds share, and no feed itself.
+        .filter(|folder| *folder != "outbox")
         .collect();
     let mut wrongs = Vec::new();
     for source in &sources {

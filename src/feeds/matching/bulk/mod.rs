@@ -166,8 +166,8 @@ impl Matching {
         sql::refuse(&mut tx, &todo.task_id, &refusals).await?;
         let (failed, now) = (failed_lines(&refusals), self.now());
         let (done, at) = ((total - failed) as i64, (now, TELL_EVERY_MS));
-        let task = sql::advance(&mut tx, &todo.task_id, done, failed as i64, at).await?;
-        if task.told_ms != now.timestamp_millis() {
+        let (task, tell) = sql::advance(&mut tx, &todo.task_id, done, failed as i64, at).await?;
+        if !tell {
             return Ok(self.0.outbox.commit(tx).await?);
         }
         let message = json!({

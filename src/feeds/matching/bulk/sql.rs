@@ -24,14 +24,11 @@ pub struct ImportTask {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "utc::serialize")]
     pub updated_at: DateTime<Utc>,
-    /// When subscribers were last told, in milliseconds since 1970.
-    #[serde(skip)]
-    pub told_ms: i64,
 }
 
 macro_rules! columns {
     () => {
-        "id, kind, state, processed, total, succeeded, failed, created_at, updated_at, told_ms"
+        "id, kind, state, processed, total, succeeded, failed, created_at, updated_at"
     };
 }
 
@@ -78,22 +75,37 @@ pub async fn refuse(tx: &mut Tx, task_id: &str, refusals: &[Refusal]) -> Result<
     Ok(())
 }
 
-/// Adds what came of a part, and ends the task with its last part; answers the task. Its `told_ms` is now when it is time
-/// to tell: `every_ms` after the last time, and at the end.
+#[derive(sqlx::FromRow)]
+struct Told {
+    told_ms: i64,
+}
+
+/// Adds what came of a part, and ends the task with its last part; answers the task, and whether it is time to tell:
+/// `every_ms` after the last time, and at the end.
 pub async fn advance(
     tx: &mut Tx,
     id: &str,
     succeeded: i64,
     failed: i64,
     (now, every_ms): (DateTime<Utc>, i64),
-) -> Result<ImportTask, DbError> {
+) -> Result<(ImportTask, bool), DbError> {
+    // Held until the transaction ends: parts end one after the other.
+    let before = tx.by_engine(
+        "SELECT told_ms FROM import_tasks WHERE id = $1",
+        "SELECT told_ms FROM import_tasks WHERE id = $1 FOR UPDATE",
+    );
+    let before: Told = tx.fetch_one(before, args![id]).await?;
+    let due = before.told_ms <= now.timestamp_millis() - every_ms;
+    let told_ms = if due { now.timestamp_millis() } else { before.told_ms };
     let sql = concat!(
         "UPDATE import_tasks SET processed = processed + $2 + $3, succeeded = succeeded + $2, failed = failed + $3, \
          state = CASE WHEN processed + $2 + $3 >= total THEN 'completed' ELSE 'running' END, updated_at = $4, \
-         told_ms = CASE WHEN processed + $2 + $3 >= total OR told_ms <= $5 - $6 THEN $5 ELSE told_ms END WHERE id = $1 RETURNING ",
+         told_ms = $5 WHERE id = $1 RETURNING ",
         columns!()
     );
-    tx.fetch_one(sql, args![id, succeeded, failed, now, now.timestamp_millis(), every_ms]).await
+    let task: ImportTask = tx.fetch_one(sql, args![id, succeeded, failed, now, told_ms]).await?;
+    let ended = task.state == "completed";
+    Ok((task, due || ended))
 }
 
 pub async fn find(db: &Db, id: &str) -> Result<Option<ImportTask>, DbError> {
