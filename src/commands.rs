@@ -20,7 +20,7 @@ use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::queue::Queue;
 use crate::series::Influx;
-use crate::{demo, telemetry};
+use crate::{contract, demo, telemetry};
 
 pub use user::UserCommand;
 
@@ -71,6 +71,19 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
         app.serve(listener, on_signal()?).await;
         Ok(())
     })
+}
+
+/// Which document of the contract.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Document {
+    Openapi,
+    Asyncapi,
+}
+
+/// Prints it, as the server answers it.
+pub fn contract(document: Document) -> anyhow::Result<()> {
+    let document = if matches!(document, Document::Openapi) { contract::openapi() } else { contract::asyncapi() };
+    say(&serde_json::to_string_pretty(document)?)
 }
 
 /// Works on the queue until SIGINT or SIGTERM.

@@ -1,7 +1,5 @@
 //! The command line; what each command does stands in `fanfare::commands`.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 use fanfare::commands::{self, Place};
 use fanfare::demo;
@@ -17,7 +15,7 @@ struct Cli {
     command: Command,
     /// A TOML file; its keys go before the defaults, the environment before it.
     #[arg(long, global = true, env = "FANFARE_CONFIG")]
-    config: Option<PathBuf>,
+    config: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -38,6 +36,8 @@ enum Command {
     User(commands::UserCommand),
     /// Play a day of synthetic shop traffic against a running server.
     Demo(demo::DemoOptions),
+    /// Print what the server says of itself: its HTTP API, or its live feeds.
+    Contract { document: commands::Document },
     /// Print the settings in force, secrets hidden, or say what is wrong with them.
     CheckConfig(Place),
 }
@@ -53,6 +53,7 @@ fn main() -> std::process::ExitCode {
         Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
         Command::User(command) => load(Place::default()).and_then(|it| commands::user(it, command)),
         Command::Demo(options) => commands::demo(options),
+        Command::Contract { document } => commands::contract(document),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),
     };
     done.map_or_else(commands::refuse, |()| std::process::ExitCode::SUCCESS)

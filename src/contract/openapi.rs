@@ -216,6 +216,10 @@ fn each_parameter(document: &mut Value, mut visit: impl FnMut(&mut Value)) {
         if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
             parameters.iter_mut().for_each(&mut visit);
         }
+        // A body that may be left out is left out, not null.
+        if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+            never_null(schema);
+        }
     }
 }
 
@@ -224,9 +228,9 @@ fn name_operations(document: &mut Value) {
     let Some(paths) = object_at(document, "/paths") else { return };
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            let tag = operation["tags"][0].as_str().unwrap_or_default();
-            let own = operation["operationId"].as_str().unwrap_or_default();
-            let mut name = if tag == "streams" { own.to_owned() } else { format!("{tag}_{own}") };
+            let tag = operation["tags"][0].as_str().unwrap_or_default().to_owned();
+            let own = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            let mut name = if tag == "streams" { own.clone() } else { format!("{tag}_{own}") };
             if method == "patch" {
                 name.push_str("_some");
             }
@@ -237,6 +241,9 @@ fn name_operations(document: &mut Value) {
                 name.push_str("_by_key");
             }
             operation["operationId"] = name.into();
+            if operation["summary"].is_null() {
+                operation["summary"] = format!("{tag}: {}", own.replace('_', " ")).into();
+            }
         }
     }
 }
