@@ -115,6 +115,7 @@ pub fn document() -> Value {
     aliases(&mut document);
     feeds::ALL.iter().for_each(|(path, feed)| handshake(&mut document, path, feed));
     narrow(&mut document, &overlay);
+    without_null_defaults(&mut document);
     name_operations(&mut document);
     answers::add(&mut document);
     merge(&mut document, &overlay["document"]);
@@ -167,6 +168,16 @@ fn handshake(document: &mut Value, path: &str, feed: &FeedSpec) {
     if let Some(paths) = object_at(document, "/paths") {
         paths.insert(path.to_owned(), json!({ "get": operation }));
     }
+}
+
+/// An absent field of a change leaves what is stored; where null is no value of it, null is not its default either.
+fn without_null_defaults(document: &mut Value) {
+    let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
+    each_object(schemas, &mut |fields| {
+        if fields.get("default").is_some_and(Value::is_null) {
+            fields.remove("default");
+        }
+    });
 }
 
 /// Puts in what types do not say: bounds, patterns, examples, and whole answers.
