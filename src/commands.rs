@@ -23,7 +23,7 @@ use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::queue::Queue;
 use crate::series::Influx;
-use crate::{demo, telemetry};
+use crate::{contract, demo, telemetry};
 
 use self::supervisor::{Supervisor, handed_over};
 pub use backup::BackupCommand;
@@ -100,6 +100,19 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
         telemetry::flush(Duration::from_secs(2)).await;
         Ok(())
     })
+}
+
+/// Which document of the contract.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Document {
+    Openapi,
+    Asyncapi,
+}
+
+/// Prints it, as the server answers it.
+pub fn contract(document: Document) -> anyhow::Result<()> {
+    let document = if matches!(document, Document::Openapi) { contract::openapi() } else { contract::asyncapi() };
+    say(&serde_json::to_string_pretty(document)?)
 }
 
 /// Works on the queue until SIGINT or SIGTERM.

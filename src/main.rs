@@ -15,7 +15,7 @@ struct Cli {
     command: Command,
     /// A TOML file; its keys go before the defaults, the environment before it.
     #[arg(long, global = true, env = "FANFARE_CONFIG")]
-    config: Option<PathBuf>,
+    config: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -39,6 +39,8 @@ enum Command {
     Backup(commands::BackupCommand),
     /// Play a day of synthetic shop traffic against a running server.
     Demo(fanfare::demo::DemoOptions),
+    /// Print what the server says of itself: its HTTP API, or its live feeds.
+    Contract { document: commands::Document },
     /// Print the settings in force, secrets hidden, or say what is wrong with them.
     CheckConfig(Place),
 }
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::User(command) => load(Place::default()).and_then(|it| commands::user(it, command)),
         Command::Backup(command) => load(Place::default()).and_then(|it| commands::backup(it, command)),
         Command::Demo(options) => commands::demo(options),
+        Command::Contract { document } => commands::contract(document),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),
     })
 }

@@ -9,6 +9,7 @@ use crate::queue::{DeadLetter, Queue};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1000;
+const MAX_TOPIC: usize = 255;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -37,6 +38,9 @@ pub async fn list(State(queue): State<Queue>, Query(parameters): Query<Parameter
     }
     if parameters.topic.as_ref().is_some_and(|topic| topic.contains('\0')) {
         return Err(Problem::invalid(vec![FieldError::new("topic", "cannot contain control characters")]));
+    }
+    if parameters.topic.as_ref().is_some_and(|topic| topic.chars().count() > MAX_TOPIC) {
+        return Err(Problem::invalid(vec![FieldError::new("topic", "has more than 255 characters")]));
     }
     let after = parameters.after.unwrap_or(0);
     let items = queue.list_dead(parameters.topic.as_deref(), after, limit).await.map_err(Problem::from)?;

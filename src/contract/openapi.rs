@@ -115,6 +115,7 @@ pub fn document() -> Value {
     aliases(&mut document);
     feeds::ALL.iter().for_each(|(path, feed)| handshake(&mut document, path, feed));
     narrow(&mut document, &overlay);
+    without_null_defaults(&mut document);
     name_operations(&mut document);
     answers::add(&mut document);
     merge(&mut document, &overlay["document"]);
@@ -169,6 +170,16 @@ fn handshake(document: &mut Value, path: &str, feed: &FeedSpec) {
     }
 }
 
+/// An absent field of a change leaves what is stored; where null is no value of it, null is not its default either.
+fn without_null_defaults(document: &mut Value) {
+    let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
+    each_object(schemas, &mut |fields| {
+        if fields.get("default").is_some_and(Value::is_null) {
+            fields.remove("default");
+        }
+    });
+}
+
 /// Puts in what types do not say: bounds, patterns, examples, and whole answers.
 fn narrow(document: &mut Value, overlay: &Value) {
     for (names, rules) in overlay["schemas"].as_object().into_iter().flatten() {
@@ -216,6 +227,10 @@ fn each_parameter(document: &mut Value, mut visit: impl FnMut(&mut Value)) {
         if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
             parameters.iter_mut().for_each(&mut visit);
         }
+        // A body that may be left out is left out, not null.
+        if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+            never_null(schema);
+        }
     }
 }
 
@@ -224,9 +239,9 @@ fn name_operations(document: &mut Value) {
     let Some(paths) = object_at(document, "/paths") else { return };
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            let tag = operation["tags"][0].as_str().unwrap_or_default();
-            let own = operation["operationId"].as_str().unwrap_or_default();
-            let mut name = if tag == "streams" { own.to_owned() } else { format!("{tag}_{own}") };
+            let tag = operation["tags"][0].as_str().unwrap_or_default().to_owned();
+            let own = operation["operationId"].as_str().unwrap_or_default().to_owned();
+            let mut name = if tag == "streams" { own.clone() } else { format!("{tag}_{own}") };
             if method == "patch" {
                 name.push_str("_some");
             }
@@ -237,6 +252,9 @@ fn name_operations(document: &mut Value) {
                 name.push_str("_by_key");
             }
             operation["operationId"] = name.into();
+            if operation["summary"].is_null() {
+                operation["summary"] = format!("{tag}: {}", own.replace('_', " ")).into();
+            }
         }
     }
 }

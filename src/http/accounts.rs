@@ -79,6 +79,9 @@ pub async fn log_out(State(accounts): State<Accounts>, caller: Identity) -> Resu
 /// `POST /api/v1/auth/revoke`, for admins.
 #[utoipa::path(post, path = "/api/v1/auth/revoke", tag = "accounts", request_body = Revoke, responses((status = 204, description = "Done")))]
 pub async fn revoke(State(accounts): State<Accounts>, Json(body): Json<Revoke>) -> Result<StatusCode, Problem> {
+    if body.subject.is_empty() {
+        return Err(Problem::invalid(vec![super::FieldError::new("subject", "cannot be empty")]));
+    }
     accounts.revoke_subject(&body.subject).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -43,7 +43,7 @@ pub struct DeadLetterList {
 }
 
 /// One field of a measurement over a stretch of time. Whatever is not a parameter of ours is a tag.
-#[utoipa::path(get, path = "/api/v1/series/{measurement}", tag = "history", params(("measurement" = String, Path)), responses((status = 200, description = "Found", body = Answer)))]
+#[utoipa::path(get, path = "/api/v1/series/{measurement}", tag = "history", params(("measurement" = String, Path), ("field" = String, Query), ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("step" = Option<String>, Query)), responses((status = 200, description = "Found", body = Answer)))]
 pub async fn range(
     State(history): State<History>,
     Path(measurement): Path<String>,

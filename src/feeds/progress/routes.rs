@@ -140,6 +140,8 @@ impl Parameters {
         let mut checks = Checks::default();
         checks.lookup("class", self.class.as_deref());
         checks.lookup("notebook", self.notebook.as_deref());
+        let step = self.step_s.is_none_or(|step_s| (1..=86_400 * 31).contains(&step_s));
+        checks.require("step_s", step, "is from 1 to 2678400");
         let first = DateTime::UNIX_EPOCH;
         let last = DateTime::from_timestamp(4_102_444_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let (from, to) = (self.from.unwrap_or(first).max(first), self.to.unwrap_or(last).min(last));
@@ -244,8 +246,5 @@ pub async fn activity(
 ) -> Result<Json<Activity>, Failure> {
     let (scope, _) = parameters.scope()?;
     let step_s = parameters.step_s.unwrap_or(60);
-    if !(1..=86_400 * 31).contains(&step_s) {
-        return Err(Problem::invalid(vec![FieldError::new("step_s", "is from 1 to 2678400")]).into());
-    }
     Ok(Json(Activity { step_s, items: progress.activity(&scope, step_s).await? }))
 }
