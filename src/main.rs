@@ -15,7 +15,7 @@ struct Cli {
     command: Command,
     /// A TOML file; its keys go before the defaults, the environment before it.
     #[arg(long, global = true, env = "FANFARE_CONFIG")]
-    config: Option<std::path::PathBuf>,
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -78,11 +78,7 @@ mod tests {
         let (mut events, mut data, mut id) = (Vec::new(), Vec::<String>::new(), String::new());
         for line in stream.replace("\r\n", "\n").replace('\r', "\n").split('\n') {
             match line.split_once(": ") {
-                _ if line.is_empty() => {
-                    if !data.is_empty() {
-                        events.push(std::mem::take(&mut data).join("\n"));
-                    }
-                }
+                _ if line.is_empty() && !data.is_empty() => events.push(std::mem::take(&mut data).join("\n")),
                 Some(("data", text)) => data.push(text.to_owned()),
                 Some(("id", text)) => id = text.to_owned(),
                 _ => {}

@@ -21,6 +21,8 @@ async fn an_examiner_finds_nothing_wrong() {
     let python = std::env::var_os("FANFARE_TEST_PYTHON").map(PathBuf::from);
     let python = python.unwrap_or_else(|| target.join("test-venv/bin/python"));
     let examples = std::env::var("FANFARE_EXAMINER_EXAMPLES").unwrap_or_else(|_| "3".into());
+    // Fuzzing and what follows from it are for whoever has the time.
+    let phases = std::env::var("FANFARE_EXAMINER_PHASES").unwrap_or_else(|_| "examples,coverage".into());
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/schemathesis.toml");
     let url = server.url();
     let run = tokio::task::spawn_blocking(move || {
@@ -30,7 +32,16 @@ async fn an_examiner_finds_nothing_wrong() {
             .current_dir(&folder)
             .args(["-m", "schemathesis.cli", "--config-file"])
             .arg(config)
-            .args(["run", &format!("{url}/openapi.json"), "--max-examples", &examples, "--seed", "1"])
+            .args([
+                "run",
+                &format!("{url}/openapi.json"),
+                "--phases",
+                &phases,
+                "--max-examples",
+                &examples,
+                "--seed",
+                "1",
+            ])
             // From elsewhere: figures are open to callers on this machine.
             .args(["-H", &format!("X-API-Key: {KEY}"), "-H", "X-Forwarded-For: 203.0.113.1"])
             .stdin(Stdio::null());

@@ -20,12 +20,20 @@ mod db_failures;
 mod db_replicas;
 mod deflate_frames;
 mod demo_day;
+<<<<<<< HEAD
 mod deploy_kit;
 mod deploy_switch;
 mod deploy_systemd;
 mod docs_check;
 mod fuzz;
 mod fuzz_properties;
+=======
+mod contract_answers;
+mod contract_documents;
+mod contract_examiner;
+mod contract_kit;
+mod contract_messages;
+>>>>>>> contract
 mod http_admin;
 mod http_assets;
 mod http_kit;

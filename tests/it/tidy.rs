@@ -101,7 +101,7 @@ const PLACES: &[(&str, &[&str])] = &[
 const ROWS: &[&str] = &["sql.rs", "feeds/figures.rs"];
 
 const MOST_LINES: usize = 400;
-const MOST_LINES_OF_MAIN: usize = 60;
+const MOST_LINES_OF_MAIN: usize = 70;
 
 /// One source file, its comments and strings taken apart.
 struct Source {
