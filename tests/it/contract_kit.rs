@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 pub fn validator(pointer: &str) -> Validator {
     let document = contract::openapi();
     assert!(document.pointer(pointer).is_some(), "there is no {pointer}");
-    let schema =
-        json!({"$ref": format!("#{pointer}"), "components": document["components"], "paths": document["paths"]});
+    let schema = json!({"$ref": format!("#{}", pointer.replace("{", "%7B").replace("}", "%7D").replace(" ", "%20")), "components": document["components"], "paths": document["paths"]});
     jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap()
 }
 
