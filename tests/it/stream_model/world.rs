@@ -168,7 +168,9 @@ impl World {
     /// Whether every publication is accounted for, and nothing waits any more.
     pub async fn books_balance(&self) -> Result<(), String> {
         let mut books = Value::Null;
-        for _ in 0..200 {
+        // What was flooded behind the last row may take a client with little room a while.
+        let until = tokio::time::Instant::now() + 2 * PATIENCE;
+        while tokio::time::Instant::now() < until {
             let answer = self.http.get(self.url("/api/v1/ledger")).send().await.map_err(|error| error.to_string())?;
             books = answer.json().await.map_err(|error| error.to_string())?;
             if books["balanced"] != true {
