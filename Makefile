@@ -7,8 +7,10 @@ SHELL := bash
 LISTEN ?= 127.0.0.1:8000
 DATA_DIR ?= data
 CARGO_TARGET_DIR ?= target
-# Beside the build, where the tests look for it.
+# Beside the build, where the tests look for them.
 VENV := $(CARGO_TARGET_DIR)/test-venv
+NOTEBOOK_VENV := $(CARGO_TARGET_DIR)/notebook-venv
+REFERENCE_VENV := $(CARGO_TARGET_DIR)/reference-venv
 
 WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 
@@ -41,10 +43,20 @@ $(VENV)/.stamp: tests/clients/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+$(NOTEBOOK_VENV)/.stamp: tests/clients/notebook.txt
+	python3 -m venv --clear $(NOTEBOOK_VENV)
+	$(NOTEBOOK_VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $<
+	@touch $@
+
+$(REFERENCE_VENV)/.stamp: loadtest/reference/requirements.txt
+	python3 -m venv --clear $(REFERENCE_VENV)
+	$(REFERENCE_VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $<
+	@touch $@
+
 .PHONY: test-setup
 test-setup: ## install what the tests need: servers, a browser, Python and Node clients
 	scripts/setup-tests
-	@$(MAKE) --no-print-directory $(VENV)/.stamp tests/clients/node_modules/.stamp loadtest/node_modules/.stamp web/node_modules/.stamp
+	@$(MAKE) --no-print-directory $(VENV)/.stamp $(NOTEBOOK_VENV)/.stamp tests/clients/node_modules/.stamp loadtest/node_modules/.stamp web/node_modules/.stamp
 
 .PHONY: test
 test: test-setup lint ## every check and every test (installs what is missing)
@@ -52,6 +64,8 @@ test: test-setup lint ## every check and every test (installs what is missing)
 	cargo test --locked --lib --test it --no-run
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/debug/fanfare
 	scripts/check-instructions
+	scripts/check-nginx
+	scripts/check-manifests
 	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
 
 .PHONY: lint
@@ -62,12 +76,32 @@ lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web p
 	cd loadtest && npm run check
 
 .PHONY: audit
-audit: ## licenses, sources and known advisories of every crate (needs `cargo install cargo-deny`)
+audit: ## licenses, sources and known advisories of every crate and npm package (needs `cargo install cargo-deny cargo-audit`)
 	cargo deny --locked check
+	if command -v cargo-audit >/dev/null; then cargo audit; fi
+	cd web && npm audit --audit-level=moderate
+
+.PHONY: sbom
+sbom: ## what the program and the page are made of, as CycloneDX, in target/sbom
+	scripts/sbom $(CARGO_TARGET_DIR)/sbom
 
 .PHONY: bench
 bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/release/fanfare
+
+.PHONY: throughput
+throughput: build $(REFERENCE_VENV)/.stamp ## learning events a second, beside the design that this replaces (BURST, RATE, SECONDS_EACH)
+	loadtest/progress-throughput
+
+.PHONY: matching-bench
+matching-bench: $(REFERENCE_VENV)/.stamp ## the best 40 jobs of 10,000 users among 100,000, beside the same in NumPy and pandas
+	cargo bench --locked --bench matching
+	$(REFERENCE_VENV)/bin/python loadtest/reference/matching.py
+
+.PHONY: proofs
+proofs: test-setup ## the long proofs: kills among 100,000 events, a whole morning, a thousand seams, ten minutes replayed
+	FANFARE_KILL_EVENTS=100000 FANFARE_MORNING_JOBS=100000 FANFARE_SEAM_TRIALS=1000 FANFARE_REPLAY_SECONDS=600 \
+		cargo test --locked --test it -- progress_kills matching_morning progress_replay --nocapture --test-threads 1
 
 .PHONY: microbench
 microbench: ## what the stream's parts cost, by criterion
@@ -77,16 +111,30 @@ microbench: ## what the stream's parts cost, by criterion
 model: test-setup ## random runs of the whole against a model (SEEDS=1000; SEEDS=:17 plays one again)
 	FANFARE_MODEL_SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- stream_model --nocapture
 
+.PHONY: chaos
+chaos: test-setup ## kill, cut off, freeze and fill what a node depends on, again and again (ROUNDS=20)
+	for round in $$(seq $(or $(ROUNDS),20)); do cargo test --locked --test it -- chaos_ stream_silence stream_topologies; done
+
 .PHONY: soak
 soak: build $(VENV)/.stamp ## hours of load on one server: memory, descriptors and latency must not grow (MINUTES=60)
 	scripts/soak $(or $(MINUTES),60)
 
+.PHONY: screenshots
+screenshots: web ## the pictures in docs/screenshots, of a server filled with invented data (MINUTES=3)
+	cargo build --locked
+	node web/e2e/screenshots.mjs $(CARGO_TARGET_DIR)/debug/fanfare docs/screenshots --minutes=$(or $(MINUTES),3)
+
+.PHONY: frames
+frames: web ## what 1,000 updates a second cost the inventory page, by the browser's trace (SECONDS=60)
+	node web/e2e/frames.mjs --seconds=$(or $(SECONDS),60)
+
 .PHONY: lock
-lock: ## renew tests/clients/requirements.txt from requirements.in
+lock: ## renew the Python requirements with their hashes from the .in files
 	python3 -m venv target/lock-venv
 	target/lock-venv/bin/pip install --quiet pip-tools
-	cd tests/clients && ../../target/lock-venv/bin/pip-compile --quiet --strip-extras --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.txt requirements.in
+	for file in tests/clients/requirements tests/clients/notebook loadtest/reference/requirements; do \
+		target/lock-venv/bin/pip-compile --quiet --strip-extras --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-header --output-file $$file.txt $$file.in; done
 
 .PHONY: clean
 clean: ## remove what was built; DATA_DIR stays

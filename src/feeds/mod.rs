@@ -19,5 +19,5 @@ mod text; // checks of input fields
 pub use alert::TOPIC as ALERT_TOPIC;
 pub use catalog::*;
 pub use figures::Figures;
-pub use outbox::{Outbox, Relay};
+pub use outbox::{Outbox, RecordOptions, RecordReader, Recorder, Relay};
 pub use snapshot::{Rows, Source};

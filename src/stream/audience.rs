@@ -82,7 +82,7 @@ pub(super) struct ActiveChannel {
 }
 
 /// The forms in which publications come as patches: JSON and Protobuf.
-const PATCHED: [usize; 2] = [Form::PLAIN + Delta::Patch as usize, Form::PLAIN + 3 + Delta::Patch as usize];
+const PATCHED: [usize; 2] = [Form::CHANNELS + Delta::Patch as usize, Form::CHANNELS + 3 + Delta::Patch as usize];
 
 impl ActiveChannel {
     pub fn new(channel: Channel, shards: usize, history: HistoryOptions) -> Self {

@@ -19,6 +19,7 @@ mod outbox; // what a socket could not take at once
 mod position;
 mod presence; // who watches a channel, on all nodes
 mod publication;
+mod record; // the past, beyond the history
 mod snapshot; // the state behind a feed
 mod subscribe; // the same, channel by channel
 
@@ -29,7 +30,7 @@ pub use broker::{
 pub use channel::{Channel, ChannelError};
 pub use condition::{Comparison, Condition};
 pub use explain::Fate;
-pub use feed::{FeedSpec, FilterParam, FoldRule, WhenFull};
+pub use feed::{FeedSpec, FilterParam, FoldRule, OwnRule, WhenFull};
 pub use filter::{Filter, Term};
 pub use history::HistoryOptions;
 pub use hub::{Client, Heartbeat, Hub, HubOptions, Peer, Probe, Ticket};
@@ -40,5 +41,6 @@ pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};
 pub use presence::{Attending, Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence, ShownInfo};
 pub use publication::{CLIENT_INFO, Kind, Publication, Tags};
+pub use record::{Record, Recorded, Seam};
 pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};
 pub use subscribe::{Listening, Recover, Stand, Subscribing};

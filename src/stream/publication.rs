@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{AudienceSpec, Channel, Mark, Position, StreamMetrics};
+use crate::telemetry::trace;
 use crate::wire::centrifuge::{ClientInfo, Event, Shape, Told, Unsubscribed, event_frame, publication_frame};
 use crate::wire::{Form, top_level_fields, with_field};
 
@@ -36,9 +37,9 @@ pub struct Publication {
     pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
-    frames: [OnceLock<Bytes>; Form::PLAIN],
-    /// Those of the channel protocol, once somebody wants one.
-    pushes: OnceLock<Box<[OnceLock<Bytes>; Shape::COUNT]>>,
+    frames: [OnceLock<Bytes>; Form::COMMON],
+    /// Made when the first client asks for another form.
+    other_frames: OnceLock<Box<[OnceLock<Bytes>; Form::COUNT - Form::COMMON]>>,
     /// The data of the channel's publication before this one, where patches are wanted.
     base: OnceLock<Bytes>,
     fields: OnceLock<Vec<(String, String)>>,
@@ -56,7 +57,7 @@ impl Publication {
             restart: None,
             accepted_at: Instant::now(),
             frames: Default::default(),
-            pushes: OnceLock::new(),
+            other_frames: OnceLock::new(),
             base: OnceLock::new(),
             fields: OnceLock::new(),
         }
@@ -80,23 +81,30 @@ impl Publication {
         Self { restart: Some(mark.clone()), ..Self::notice(channel, &message) }
     }
 
+    /// In its place, for a client that has its change already: the numbers go on without a hole.
+    pub fn included(&self) -> Self {
+        let data = Bytes::from_static(br#"{"message_type":"included"}"#);
+        Self::new(self.channel.clone(), Kind::Data, data, Tags::new(), self.position.clone())
+    }
+
     /// The ready frame of this publication in a form; made at the first call, shared by all others.
     /// Empty where there is nothing to tell in that form.
     pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
-        if let Some(shape) = form.shape() {
-            return self.pushes.get_or_init(Box::default)[shape.index()].get_or_init(|| {
-                metrics.encoded(form.dialect);
-                self.push(shape, &self.channel)
-            });
-        }
-        self.frames[form.index()].get_or_init(|| {
+        let place = match self.frames.get(form.index()) {
+            Some(place) => place,
+            None => &self.other_frames.get_or_init(Default::default)[form.index() - Form::COMMON],
+        };
+        place.get_or_init(|| {
             metrics.encoded(form.dialect);
+            if let Some(shape) = form.shape() {
+                return self.push(shape, &self.channel);
+            }
             match (&self.position, form.positioned) {
                 (Some(position), true) => {
-                    let position = position_json(&self.channel, position);
-                    form.dialect.encode(&with_field(&self.data, "_position", &position))
+                    let position = position_json(&self.channel, position, trace::of_tags(&self.tags));
+                    form.encode(&with_field(&self.data, "_position", &position))
                 }
-                _ => form.dialect.encode(&self.data),
+                _ => form.encode(&self.data),
             }
         })
     }
@@ -154,8 +162,8 @@ impl Publication {
     /// What it holds in memory, frames that have been made included.
     pub fn size_bytes(&self) -> usize {
         let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let pushes = self.pushes.get().into_iter().flat_map(|pushes| pushes.iter());
-        let frames: usize = self.frames.iter().chain(pushes).filter_map(OnceLock::get).map(Bytes::len).sum();
+        let others = self.other_frames.get().into_iter().flat_map(|frames| frames.iter());
+        let frames: usize = self.frames.iter().chain(others).filter_map(OnceLock::get).map(Bytes::len).sum();
         size_of::<Self>() + self.data.len() + tags + frames
     }
 
@@ -198,12 +206,15 @@ fn presence_event(data: &[u8]) -> Option<Event> {
 }
 
 /// `_position` of a message. Channel names and epochs are ASCII; a name may hold what JSON escapes.
-pub(super) fn position_json(channel: &Channel, position: &Position) -> String {
+pub(super) fn position_json(channel: &Channel, position: &Position, traced: Option<trace::Parent>) -> String {
     let mut json = serde_json::json!({
         "channel": channel.as_str(), "epoch": &*position.epoch, "offset": position.offset,
     });
     if position.is_local() {
         json["node_local"] = true.into();
+    }
+    if let Some(parent) = traced {
+        json["trace_id"] = parent.trace_id().into();
     }
     json.to_string()
 }

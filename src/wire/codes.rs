@@ -19,14 +19,42 @@ pub enum Close {
     Slow,
     /// No answer to a ping in time.
     NoPong,
+    /// What the client was let in with has expired; come back with a fresh token.
+    Expired,
+    /// More messages a second than `limits.messages_per_second`.
+    TooMany,
+    /// The token of the first message is none that lets in.
+    BadToken,
+    /// The first message is not the token that was to be sent.
+    BadRequest,
+    /// No token came within `limits.first_message_ms`.
+    Stale,
+    /// What the client was let in with has been taken back.
+    Revoked,
+    /// Known, but not allowed this.
+    Forbidden,
     /// A connection of the channel protocol; its codes are a table of their own.
     Channels(Disconnect),
 }
 
 impl Close {
     /// Those of the feeds' own endpoints.
-    pub const ALL: [Close; 7] =
-        [Close::Normal, Close::Protocol, Close::InvalidUtf8, Close::TooBig, Close::Restart, Close::Slow, Close::NoPong];
+    pub const ALL: [Close; 14] = [
+        Close::Normal,
+        Close::Protocol,
+        Close::InvalidUtf8,
+        Close::TooBig,
+        Close::Restart,
+        Close::Expired,
+        Close::Slow,
+        Close::NoPong,
+        Close::TooMany,
+        Close::BadToken,
+        Close::BadRequest,
+        Close::Stale,
+        Close::Revoked,
+        Close::Forbidden,
+    ];
 
     pub fn code(self) -> u16 {
         match self {
@@ -37,6 +65,13 @@ impl Close {
             Close::Restart => 1012,
             Close::Slow => 3008,
             Close::NoPong => 3012,
+            Close::Expired => 3005,
+            Close::TooMany => 3013,
+            Close::BadToken => 3500,
+            Close::BadRequest => 3501,
+            Close::Stale => 3502,
+            Close::Revoked => 3503,
+            Close::Forbidden => 3507,
             Close::Channels(why) => why.code(),
         }
     }
@@ -51,6 +86,13 @@ impl Close {
             Close::Restart => "service restart",
             Close::Slow => "slow",
             Close::NoPong => "no pong",
+            Close::Expired => "connection expired",
+            Close::TooMany => "too many requests",
+            Close::BadToken => "invalid token",
+            Close::BadRequest => "bad request",
+            Close::Stale => "stale",
+            Close::Revoked => "access revoked",
+            Close::Forbidden => "permission denied",
             Close::Channels(why) => why.reason(),
         }
     }
@@ -59,7 +101,9 @@ impl Close {
     pub fn reconnect(self) -> bool {
         match self {
             Close::Channels(why) => Disconnect::reconnects(why.code()),
-            plain => matches!(plain, Close::Restart | Close::Slow | Close::NoPong),
+            plain => {
+                matches!(plain, Close::Restart | Close::Expired | Close::Slow | Close::NoPong | Close::TooMany)
+            }
         }
     }
 }

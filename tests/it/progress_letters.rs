@@ -7,7 +7,7 @@ use crate::progress_kit::{get, number, open, post, run, stored};
 use crate::support::{Fanfare, Postgres, Redis, Settings, eventually, http};
 
 /// From now on the tables refuse the event `poison`.
-async fn poison(db: &Db) {
+pub async fn poison(db: &Db) {
     if db.engine() == "sqlite" {
         let sql = "CREATE TRIGGER poison BEFORE INSERT ON progress_events WHEN NEW.event_id = 'poison'
             BEGIN SELECT RAISE(ABORT, 'poisoned'); END";

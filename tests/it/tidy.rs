@@ -39,9 +39,45 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // May use what `admin` may, and its handlers, which it describes.
+    (
+        "contract",
+        &[
+            "admin",
+            "feeds",
+            "alerts",
+            "session",
+            "http",
+            "auth",
+            "queue",
+            "series",
+            "db",
+            "stream",
+            "wire",
+            "clock",
+            "tasks",
+            "telemetry",
+        ],
+    ),
     // Speaks to a server as any client does.
     ("demo", &["clock"]),
-    ("config", &["stream", "session", "auth", "http", "db", "series", "queue", "feeds", "alerts", "admin"]),
+    (
+        "config",
+        &[
+            "telemetry",
+            "contract",
+            "stream",
+            "session",
+            "auth",
+            "http",
+            "db",
+            "series",
+            "queue",
+            "feeds",
+            "alerts",
+            "admin",
+        ],
+    ),
     ("app", &["*"]),
     ("routes", &["*"]),
     ("commands", &["*"]),
@@ -62,10 +98,10 @@ const PLACES: &[(&str, &[&str])] = &[
 ];
 
 /// Where rows may be declared: `sqlx::FromRow` and nothing else of that library.
-const ROWS: &[&str] = &["sql.rs", "feeds/outbox.rs", "feeds/figures.rs"];
+const ROWS: &[&str] = &["sql.rs", "feeds/figures.rs"];
 
 const MOST_LINES: usize = 400;
-const MOST_LINES_OF_MAIN: usize = 60;
+const MOST_LINES_OF_MAIN: usize = 70;
 
 /// One source file, its comments and strings taken apart.
 struct Source {
@@ -246,6 +282,8 @@ fn no_feed_uses_another() {
         .iter()
         .filter_map(|source| source.path.strip_prefix("feeds/")?.split_once('/'))
         .map(|it| it.0)
+        // What all feeds share, and no feed itself.
+        .filter(|folder| *folder != "outbox")
         .collect();
     let mut wrongs = Vec::new();
     for source in &sources {

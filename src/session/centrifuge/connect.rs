@@ -52,7 +52,8 @@ impl Session {
         let mut subs = HashMap::new();
         for (channel, (sub, request, required)) in wanted {
             let request = SubscribeRequest { channel: channel.clone(), ..request.unwrap_or_default() };
-            match self.take(Wish::of_server(request, sub), |_| Some(bytes::Bytes::new())).await {
+            let wish = if required { Wish::of_server(request, sub) } else { Wish::at_connect(request) };
+            match self.take(wish, |_| Some(bytes::Bytes::new())).await {
                 Ok(result) => _ = subs.insert(channel, result),
                 Err(failed) if required => {
                     for (_, sub) in std::mem::take(&mut self.subs) {
@@ -172,6 +173,11 @@ impl Session {
         let ends_at_ms = identity.ends_at_ms();
         if ends_at_ms.is_some_and(|at| at <= now) {
             return Err(Disconnect::Expired.into());
+        }
+        // Another role or other scopes may not hear what is subscribed already: it subscribes anew.
+        let rights = |identity: &Identity| (identity.role, identity.scopes.clone());
+        if who.identity.as_ref().map(rights) != Some(rights(&identity)) {
+            return Err(Disconnect::InsufficientState.into());
         }
         let listed = |claims: Option<&Arc<Claims>>| {
             let claims = claims?;

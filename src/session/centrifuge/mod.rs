@@ -27,7 +27,8 @@ use tokio::sync::mpsc;
 use self::orders::Known;
 use self::peer::{Signs, Talker};
 use self::session::Session;
-use super::upgrade::{Sessions, switch};
+use super::admit;
+use super::upgrade::{Answer, Sessions, accept_key, adopt, switch};
 use crate::auth::AuthError;
 use crate::clock::Clock;
 use crate::http::{Problem, guard};
@@ -96,7 +97,8 @@ pub async fn upgrade_one_way(channels: Channels, mut request: Parts) -> Result<R
 
 async fn open(channels: Channels, request: &mut Parts, one_way: Option<Encoding>) -> Result<Response, Problem> {
     let sessions = &channels.0.sessions;
-    let accept = sessions.check_handshake(request)?;
+    let accept = accept_key(sessions, request)?;
+    admit::origin(sessions, request)?;
     let query = query_of(request.uri.query().unwrap_or(""));
     let asks = |name: &str, value: &str| query.get(name).is_some_and(|given| given == value);
     let offered = subprotocol(request);
@@ -109,7 +111,7 @@ async fn open(channels: Channels, request: &mut Parts, one_way: Option<Encoding>
         Err(AuthError::Missing) => None,
         Err(error) => return Err(error.into()),
     };
-    let held = sessions.hold(request)?;
+    let held = admit::hold(sessions, request)?;
     let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
     let (filter, pace) = (Filter::default(), Pace::default());
     let spec = AudienceSpec { feed: FEED, form, channels: Vec::new(), filter, pace, alias: None };
@@ -122,7 +124,9 @@ async fn open(channels: Channels, request: &mut Parts, one_way: Option<Encoding>
     let first = query.get("cf_connect").filter(|_| one_way.is_some()).cloned();
     let session = Session::new(channels.clone(), ticket.session(), encoding, signs, shown, queue.downgrade());
     tokio::spawn(session.run(inputs, first));
-    switch(ticket, accept, offered.filter(|_| one_way.is_none()).map(Encoding::subprotocol), request)
+    let protocol = offered.filter(|_| one_way.is_none()).map(Encoding::subprotocol);
+    let answer = Answer { accept, client: Some(ticket.client()), protocol, deflate: None };
+    switch(request, answer, |socket, first| adopt(ticket, socket, first))
 }
 
 fn query_of(query: &str) -> HashMap<String, String> {

@@ -3,6 +3,7 @@
 use super::Channels;
 use super::options::ChannelOptions;
 use crate::auth::Identity;
+use crate::session::right::hears_all;
 use crate::stream::{Channel, FeedSpec, Filter, Term};
 use crate::wire::centrifuge::{Fault, FilterNode};
 
@@ -70,7 +71,7 @@ impl Channels {
         let value = if param.upper_case { value.to_uppercase() } else { value.to_owned() };
         let fields = param.fields.iter().map(|field| (*field).to_owned()).collect();
         let channel = Channel::new(feed.channels.first()?).ok()?;
-        Some((*feed, channel, Filter::new(vec![Term { fields, values: vec![value] }])))
+        Some((*feed, channel, Filter::new(vec![Term { on: None, fields, values: vec![value] }])))
     }
 }
 
@@ -95,6 +96,25 @@ impl Place<'_> {
             || who.allowed(self.options.allow_subscribe_for_client, self.options.allow_subscribe_for_anonymous)
     }
 
+    /// What of the channel a subscriber without a token hears, where some of it belongs to single users.
+    pub fn heard_by(&self, who: Asking<'_>) -> Result<Filter, Fault> {
+        let own = self.feed.and_then(|feed| feed.own.as_ref()).filter(|_| self.is_guarded_from(who));
+        let Some(own) = own else { return Ok(self.filter.clone()) };
+        if self.filter.values_of(own.field).any(|value| value != who.user) {
+            return Err(Fault::PermissionDenied);
+        }
+        let on = Some(Channel::new(own.channel).map_err(|_| Fault::Internal)?);
+        let term = Term { on, fields: vec![own.field.to_owned()], values: vec![who.user.to_owned()] };
+        Ok(self.filter.clone().and(term))
+    }
+
+    /// Whether the caller must not have all that is told here.
+    fn is_guarded_from(&self, who: Asking<'_>) -> bool {
+        let Some(feed) = self.feed.filter(|_| !who.open) else { return false };
+        let guards = feed.own.as_ref().is_some_and(|own| own.channel == self.channel.as_str());
+        guards && !who.identity.is_some_and(|identity| hears_all(identity, feed))
+    }
+
     pub fn may_publish(&self, who: Asking<'_>) -> bool {
         if self.alias.is_some() {
             return false;
@@ -115,6 +135,9 @@ impl Place<'_> {
         if !options.has_history() || self.alias.is_some() {
             return Err(Fault::NotAvailable);
         }
+        if self.is_guarded_from(who) {
+            return Err(Fault::PermissionDenied);
+        }
         let allowed = self.allows(
             who,
             options.allow_history_for_client,
@@ -128,6 +151,9 @@ impl Place<'_> {
         let options = self.options;
         if !options.presence || self.alias.is_some() {
             return Err(Fault::NotAvailable);
+        }
+        if self.is_guarded_from(who) {
+            return Err(Fault::PermissionDenied);
         }
         let allowed = self.allows(
             who,

@@ -25,11 +25,18 @@ pub(super) struct Wish {
     request: SubscribeRequest,
     /// The server's own: what goes with it.
     server: Option<ServerSub>,
+    /// By a back end's word, and so all that is told there.
+    whole: bool,
 }
 
 impl Wish {
     pub fn of_server(request: SubscribeRequest, sub: ServerSub) -> Self {
-        Self { request, server: Some(sub) }
+        Self { request, server: Some(sub), whole: true }
+    }
+
+    /// What a client that connects may take itself; it is on it by the server's hand.
+    pub fn at_connect(request: SubscribeRequest) -> Self {
+        Self { request, server: Some(ServerSub::default()), whole: false }
     }
 }
 
@@ -54,7 +61,7 @@ impl Session {
             return Err(Fault::LimitExceeded.into());
         }
         let encoding = self.encoding;
-        let wish = Wish { request, server: None };
+        let wish = Wish { request, server: None, whole: false };
         let reply = move |result: &SubscribeResult| {
             Some(encoding.reply(&Reply { id, subscribe: Some(result.clone()), ..Reply::default() }))
         };
@@ -67,13 +74,18 @@ impl Session {
         wish: Wish,
         reply: impl FnOnce(&SubscribeResult) -> Option<Bytes> + Send,
     ) -> Result<SubscribeResult, Failed> {
-        let Wish { request, server } = wish;
+        let Wish { request, server, whole } = wish;
         let channels = self.channels.clone();
         let place = channels.place(&request.channel)?;
         if request.r#type != 0 {
             return Err(Fault::PermissionDenied.into());
         }
         let server_side = server.is_some();
+        let by_token = server.is_none() && !request.token.is_empty();
+        let heard = match whole || by_token {
+            true => place.filter.clone(),
+            false => place.heard_by(self.asking(&request.channel))?,
+        };
         let grant = match server {
             Some(ServerSub { info, data, overrides }) => Grant { info, data, overrides, ends_at_ms: None },
             None => self.grant(&place, &request).await?,
@@ -81,8 +93,8 @@ impl Session {
         let options = place.options;
         let filter = match &request.tf {
             Some(_) if !options.allow_tags_filter => return Err(Fault::PermissionDenied.into()),
-            Some(node) => place.filter.clone().with_condition(tag_filter(node)?),
-            None => place.filter.clone(),
+            Some(node) => heard.with_condition(tag_filter(node)?),
+            None => heard,
         };
         let patched = request.delta == "fossil"
             && options.allowed_delta_types.iter().any(|kind| kind == "fossil")

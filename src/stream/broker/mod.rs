@@ -32,6 +32,18 @@ pub trait Broker: Send + Sync {
     fn name(&self) -> &'static str;
     /// With a key that the history still holds, nothing is published again and the first one's position is answered.
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError>;
+    /// Several of one channel, in order; the same as one after the other until one is refused. Answers where each stands,
+    /// and why there are fewer than asked for, in which case some of those may have been published all the same.
+    async fn publish_all(&self, channel: &Channel, messages: Vec<Outgoing>) -> (Vec<Position>, Option<BrokerError>) {
+        let mut positions = Vec::with_capacity(messages.len());
+        for message in messages {
+            match self.publish(channel, message).await {
+                Ok(position) => positions.push(position),
+                Err(error) => return (positions, Some(error)),
+            }
+        }
+        (positions, None)
+    }
     async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
     /// What is kept after `offset`, and where the channel stands now.

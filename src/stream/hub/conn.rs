@@ -38,10 +38,13 @@ pub(super) struct Conn {
     pub peer: Box<dyn Peer>,
     /// Told apart from a later connection in the same slot.
     pub ticket: u64,
+    /// The soonest end of its right that its shard has noted.
+    pub ends_noted_ms: i64,
     /// From where on it is to get everything.
     pub began: Marks,
     pub place: Place,
     /// Its channels, where its session takes them one by one.
+    #[allow(clippy::box_collection, reason = "one word a connection that has none, as most have")]
     pub seats: Option<Box<Vec<Seat>>>,
     /// Everything waits in the outbox, since something is to go before it.
     pub corked: bool,

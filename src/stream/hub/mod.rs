@@ -7,6 +7,7 @@ mod cohorts; // who gets the same bytes, and what a turn has for them
 mod client; // a connection as its session reaches it
 mod conn; // one connection: socket, decoder, outbox
 mod drain; // when each client is to come back
+mod ids; // where clients of server-sent events stand
 mod inbox; // the bounded queue into a shard
 mod listeners; // the cohorts of a channel, found by the values they wait for
 mod pace; // cohorts whose messages become fewer
@@ -35,6 +36,7 @@ pub use self::client::Client;
 pub(super) use self::client::Subscription;
 pub(super) use self::cohorts::Beginning;
 pub use self::drain::Slots;
+pub(super) use self::ids::event_behind;
 use self::inbox::{Command, Inbox, Reservation};
 pub(super) use self::inbox::{Found, Question};
 use self::place::Place;
@@ -45,7 +47,7 @@ use super::audience::{ActiveChannel, Audience};
 use super::position::new_epoch;
 use super::presence::{PresenceOptions, Roster};
 use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
-use crate::wire::{Close, Incoming};
+use crate::wire::{Close, DeflateOptions, Form, Incoming};
 
 /// Settings of the hub and its shards.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,6 +69,8 @@ pub struct HubOptions {
     pub linger_ms: u64,
     /// The largest message a client may send.
     pub max_message_bytes: usize,
+    /// How messages are compressed for clients that offer it.
+    pub deflate: DeflateOptions,
     /// How often an idle connection is pinged.
     pub ping_interval_s: u64,
     /// How long after a ping the client may stay silent. Shorter than the interval.
@@ -86,6 +90,7 @@ impl Default for HubOptions {
             presence: PresenceOptions::default(),
             linger_ms: 30_000,
             max_message_bytes: 64 << 10,
+            deflate: DeflateOptions::default(),
             ping_interval_s: 25,
             pong_timeout_s: 10,
             close_timeout_ms: 3_000,
@@ -99,6 +104,16 @@ pub trait Peer: Send {
     /// A text or binary message has arrived; ready frames put into `replies` are sent in order.
     fn message(&mut self, message: Incoming<'_>, replies: &mut Vec<Bytes>) -> Result<(), Close>;
 
+    /// When its right to be here ends, in milliseconds since 1970. Asked at the beginning and after each message.
+    fn ends_at_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether it may stay. Asked when its time is up, and by [`Hub::examine`].
+    fn may_stay(&self) -> Result<(), Close> {
+        Ok(())
+    }
+
     /// It is time to see whether the client is still there.
     fn ping(&mut self) -> Heartbeat {
         Heartbeat::Native
@@ -110,7 +125,7 @@ pub trait Peer: Send {
 
 /// How a client is asked for a sign of life.
 pub enum Heartbeat {
-    /// By WebSocket's own ping.
+    /// By what its dialect has for it: WebSocket's own ping, or a comment among server-sent events.
     Native,
     /// By this frame, which it has to answer.
     Message(Bytes),
@@ -131,6 +146,8 @@ struct Inner {
     shards: Vec<inbox::Sender>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
+    /// Every form there is here: what may be worth encoding before the shards are told.
+    all_forms: Vec<Form>,
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -165,6 +182,7 @@ impl Hub {
         }
         let hub = Self(Arc::new(Inner {
             node_id: new_epoch(),
+            all_forms: Form::all(options.deflate.deflate()).collect(),
             options,
             shards: senders,
             threads: Mutex::default(),
@@ -244,6 +262,13 @@ impl Hub {
             }
         })
         .await;
+    }
+
+    /// Has every connection asked whether it may stay: something that let clients in has been taken back.
+    pub async fn examine(&self) {
+        for shard in &self.0.shards {
+            shard.send(Command::Examine).await;
+        }
     }
 
     /// What became of every publication for every connection, by channel. Each shard answers between two turns.

@@ -17,9 +17,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Broker in memory, SQLite in the data folder.
+    /// Broker in memory, SQLite in the data folder. Messages may be any JSON: most tests are about their way, not
+    /// about what they say.
     pub fn new() -> Self {
-        Self::default()
+        Self::default().env("FANFARE__CONTRACT__MESSAGES", "off")
     }
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -53,7 +54,7 @@ pub struct Fanfare {
 /// A running worker.
 pub struct Worker {
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Worker {
@@ -61,11 +62,27 @@ impl Worker {
     pub fn kill(&mut self) {
         self.child.kill();
     }
+
+    /// Kills it and starts it again on the same folder.
+    pub fn again(&mut self, settings: &Settings) {
+        self.child.kill();
+        self.child = spawn_worker(settings, &self.folder);
+    }
+}
+
+fn spawn_worker(settings: &Settings, folder: &TempDir) -> Child {
+    let mut command = command(settings);
+    command.args(["worker", "--data-dir"]).arg(folder.path());
+    Child::start("fanfare worker", &mut command, Signal::SIGKILL, Some(folder.path()))
 }
 
 impl Fanfare {
     pub async fn start(settings: Settings) -> Self {
-        let folder = temp_dir("data");
+        Self::start_on(settings, temp_dir("data")).await
+    }
+
+    /// One whose data folder is somebody's choice; it is removed in the end.
+    pub async fn start_on(settings: Settings, folder: TempDir) -> Self {
         let (child, address) = spawn(&settings, &folder, "127.0.0.1:0", Log::default()).await;
         Self { child, address, settings, folder }
     }
@@ -83,10 +100,7 @@ impl Fanfare {
     /// A `fanfare worker` beside servers on the same database. Dropping it ends it with no chance to finish anything.
     pub fn worker(settings: &Settings) -> Worker {
         let folder = temp_dir("worker");
-        let mut command = command(settings);
-        command.args(["worker", "--data-dir"]).arg(folder.path());
-        let child = Child::start("fanfare worker", &mut command, Signal::SIGKILL, Some(folder.path()));
-        Worker { child, _folder: folder }
+        Worker { child: spawn_worker(settings, &folder), folder }
     }
 
     /// `http://127.0.0.1:PORT`
@@ -160,7 +174,7 @@ async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) ->
         if let Some(status) = child.lock().expect("lock").ended() {
             panic!("fanfare ended at start: {status}\n{}", log.text());
         }
-        log.after("listening on http://")
+        log.after("listening on http://").or_else(|| log.after("listening on https://"))
     })
     .await;
     (child.into_inner().expect("lock"), address.trim().to_owned())

@@ -27,6 +27,8 @@ use crate::queue::{self, Item, Outcome};
 pub const AT_ONCE: usize = 100;
 /// Rows of one part: one transaction, and what is in memory at a time.
 const PART: usize = 500;
+/// Subscribers are told of an import's progress no more often than this, but of its end always.
+const TELL_EVERY_MS: i64 = 100;
 /// Refusals that an answer lists.
 const LISTED: i64 = 1_000;
 const MOST_ATTEMPTS: u32 = 4;
@@ -45,7 +47,8 @@ impl Target {
 }
 
 /// Why a row is not in.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RowRefusal)]
 pub struct Refusal {
     pub line: i64,
     pub field: String,
@@ -53,7 +56,7 @@ pub struct Refusal {
 }
 
 /// What came of an import.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Imported {
     pub processed: usize,
     pub total: usize,
@@ -162,7 +165,11 @@ impl Matching {
         };
         sql::refuse(&mut tx, &todo.task_id, &refusals).await?;
         let (failed, now) = (failed_lines(&refusals), self.now());
-        let task = sql::advance(&mut tx, &todo.task_id, (total - failed) as i64, failed as i64, now).await?;
+        let (done, at) = ((total - failed) as i64, (now, TELL_EVERY_MS));
+        let (task, tell) = sql::advance(&mut tx, &todo.task_id, done, failed as i64, at).await?;
+        if !tell {
+            return Ok(self.0.outbox.commit(tx).await?);
+        }
         let message = json!({
             "message_type": "batch_progress", "batch_id": task.id, "batch_type": format!("import_{}", task.kind),
             "state": task.state, "processed": task.processed, "total": task.total, "failed": task.failed,

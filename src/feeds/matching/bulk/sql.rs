@@ -10,7 +10,7 @@ use crate::db::{Db, DbError, Tx};
 use crate::feeds::body::utc;
 
 /// An import in the background.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct ImportTask {
     #[serde(rename = "task_id")]
     pub id: String,
@@ -75,21 +75,37 @@ pub async fn refuse(tx: &mut Tx, task_id: &str, refusals: &[Refusal]) -> Result<
     Ok(())
 }
 
-/// Adds what came of a part, and ends the task with its last part; answers the task.
+#[derive(sqlx::FromRow)]
+struct Told {
+    told_ms: i64,
+}
+
+/// Adds what came of a part, and ends the task with its last part; answers the task, and whether it is time to tell:
+/// `every_ms` after the last time, and at the end.
 pub async fn advance(
     tx: &mut Tx,
     id: &str,
     succeeded: i64,
     failed: i64,
-    now: DateTime<Utc>,
-) -> Result<ImportTask, DbError> {
+    (now, every_ms): (DateTime<Utc>, i64),
+) -> Result<(ImportTask, bool), DbError> {
+    // Held until the transaction ends: parts end one after the other.
+    let before = tx.by_engine(
+        "SELECT told_ms FROM import_tasks WHERE id = $1",
+        "SELECT told_ms FROM import_tasks WHERE id = $1 FOR UPDATE",
+    );
+    let before: Told = tx.fetch_one(before, args![id]).await?;
+    let due = before.told_ms <= now.timestamp_millis() - every_ms;
+    let told_ms = if due { now.timestamp_millis() } else { before.told_ms };
     let sql = concat!(
         "UPDATE import_tasks SET processed = processed + $2 + $3, succeeded = succeeded + $2, failed = failed + $3, \
-         state = CASE WHEN processed + $2 + $3 >= total THEN 'completed' ELSE 'running' END, updated_at = $4 \
-         WHERE id = $1 RETURNING ",
+         state = CASE WHEN processed + $2 + $3 >= total THEN 'completed' ELSE 'running' END, updated_at = $4, \
+         told_ms = $5 WHERE id = $1 RETURNING ",
         columns!()
     );
-    tx.fetch_one(sql, args![id, succeeded, failed, now]).await
+    let task: ImportTask = tx.fetch_one(sql, args![id, succeeded, failed, now, told_ms]).await?;
+    let ended = task.state == "completed";
+    Ok((task, due || ended))
 }
 
 pub async fn find(db: &Db, id: &str) -> Result<Option<ImportTask>, DbError> {

@@ -36,6 +36,7 @@ pub(super) struct Link {
 
 struct Scripts {
     publish: Script,
+    publish_all: Script,
     canary: Script,
     history: Script,
     renew: Script,
@@ -68,6 +69,11 @@ impl Link {
             idle_epoch_ms: i64::try_from(options.idle_epoch_s.saturating_mul(1000)).unwrap_or(i64::MAX),
             scripts: Arc::new(Scripts {
                 publish: Script::from_lua(include_str!("publish.lua")),
+                publish_all: Script::from_lua(format!(
+                    "local function publish(KEYS, ARGV)\n{}end\n{}",
+                    include_str!("publish.lua"),
+                    include_str!("publish_all.lua")
+                )),
                 canary: Script::from_lua(include_str!("canary.lua")),
                 history: Script::from_lua(include_str!("history.lua")),
                 renew: Script::from_lua(include_str!("renew.lua")),
@@ -122,6 +128,25 @@ impl Link {
         let script = self.scripts.publish.evalsha_with_reload(&self.publisher, keys(channel), args).await;
         let (offset, epoch, _repeated): (u64, String, i64) = script.map_err(unavailable)?;
         Ok(Position { offset, epoch: epoch.into() })
+    }
+
+    /// All of them in one step. After an error some may have been published: their keys keep that from happening twice.
+    pub async fn publish_all(&self, channel: &Channel, messages: Vec<Outgoing>) -> Result<Vec<Position>, BrokerError> {
+        let mut args: Vec<Value> = vec![channel.as_str().into(), nodes_channel(channel).into(), new_epoch().into()];
+        args.extend(self.keeping());
+        for message in messages {
+            let tags =
+                serde_json::to_string(&message.tags).map_err(|error| BrokerError::Unavailable(error.to_string()))?;
+            args.extend([tags.into(), Value::Bytes(message.data), message.key.as_deref().unwrap_or("").into()]);
+        }
+        let script = self.scripts.publish_all.evalsha_with_reload(&self.publisher, keys(channel), args).await;
+        let told: Vec<String> = script.map_err(unavailable)?;
+        let unreadable = || BrokerError::Unavailable("an answer that cannot be read".into());
+        let position = |pair: &[String]| {
+            let offset = pair[0].parse().map_err(|_| unreadable())?;
+            Ok(Position { offset, epoch: pair[1].as_str().into() })
+        };
+        told.chunks_exact(2).map(position).collect()
     }
 
     /// Sends `nonce` through the channel with where it stands.

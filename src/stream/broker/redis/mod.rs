@@ -25,6 +25,10 @@ use super::super::{Channel, Position, PresenceOptions, SharedPresence};
 use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
 use crate::tasks::Tasks;
 
+/// Of messages that are published together: the most that one script handles.
+const MESSAGES_A_SCRIPT: usize = 100;
+const BYTES_A_SCRIPT: usize = 256 << 10;
+
 /// Settings of the broker on Redis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -101,6 +105,28 @@ impl Broker for Redis {
 
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         self.link.publish(channel, message).await
+    }
+
+    async fn publish_all(
+        &self,
+        channel: &Channel,
+        mut messages: Vec<Outgoing>,
+    ) -> (Vec<Position>, Option<BrokerError>) {
+        let mut positions = Vec::with_capacity(messages.len());
+        while !messages.is_empty() {
+            // A script runs alone: everybody else waits for it, so it is kept short.
+            let (mut some, mut bytes) = (0, 0);
+            while some < messages.len().min(MESSAGES_A_SCRIPT) && bytes < BYTES_A_SCRIPT {
+                bytes += messages[some].data.len();
+                some += 1;
+            }
+            let rest = messages.split_off(some);
+            match self.link.publish_all(channel, std::mem::replace(&mut messages, rest)).await {
+                Ok(told) => positions.extend(told),
+                Err(error) => return (positions, Some(error)),
+            }
+        }
+        (positions, None)
     }
 
     /// The library answers when SUBSCRIBE has been written, not when it holds; and only Redis knows where the channel

@@ -5,28 +5,31 @@
 //! Order: by id, and a writer holds its row until it commits, so what is said of one row comes in the order in which it
 //! became true.
 
+mod options; // how much of the past is kept
+mod record; // the past of the streams
+mod record_sql;
+mod relay; // publishes what has been staged
+mod sql;
+
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard, Notify};
-use tokio_util::sync::CancellationToken;
 
+pub use options::RecordOptions;
+pub use record::{RecordReader, Recorder};
+pub use relay::Relay;
+
+use self::sql::{Count, Waiting};
 use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
-use crate::stream::{Channel, Node, Outgoing, PublishError, Tags};
-use crate::telemetry::{Registry, name};
+use crate::stream::{Channel, Tags};
+use crate::telemetry::trace;
 
-/// Publications of one turn of the relay.
-const BATCH: i64 = 500;
-/// The relay looks by itself this often: for what another process has left.
-const POLL: Duration = Duration::from_secs(1);
 /// Relays of several nodes on one PostgreSQL take turns under this lock; any constant of our own will do.
 const RELAY_LOCK: i64 = 0x66_61_6e_66_61_72_65;
 
@@ -38,11 +41,13 @@ pub struct Outbox {
     queue: Queue,
     /// Held while this process's relay publishes, and while a snapshot is begun between two of its turns.
     turn: Arc<Mutex<()>>,
+    /// Whether the relay's last turn came to its end: then nothing in the table has been published already.
+    settled: Arc<AtomicBool>,
 }
 
 impl Outbox {
     pub fn new(queue: Queue) -> Self {
-        Self { committed: Arc::default(), queue, turn: Arc::default() }
+        Self { committed: Arc::default(), queue, turn: Arc::default(), settled: Arc::default() }
     }
 
     /// Writes one publication into the caller's transaction; it goes out after the commit, or never.
@@ -51,9 +56,10 @@ impl Outbox {
         tx: &mut Tx,
         channel: &'static str,
         message: &impl Serialize,
-        tags: Tags,
+        mut tags: Tags,
         now: DateTime<Utc>,
     ) -> Result<(), StageError> {
+        trace::tag(&mut tags);
         let (data, tags) = (serde_json::to_string(message)?, serde_json::to_string(&tags)?);
         let sql = "INSERT INTO outbox (channel, data, tags, created_at) VALUES ($1, $2, $3, $4)";
         tx.execute(sql, args![channel, data, tags, now]).await?;
@@ -126,6 +132,11 @@ impl Outbox {
         Ok(Pause { _turn: turn, lock })
     }
 
+    /// To be asked during a pause. After a turn that failed, or before the first one, what waits may have been published.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::SeqCst)
+    }
+
     /// What waits to be published on some channels, as `tx` sees it: ids, and the keys they will be published with.
     pub(super) async fn waiting(
         &self,
@@ -153,139 +164,10 @@ fn key(id: i64, created_at: DateTime<Utc>) -> Arc<str> {
     format!("outbox-{}-{id}", created_at.timestamp_micros()).into()
 }
 
-#[derive(sqlx::FromRow)]
-struct Waiting {
-    id: i64,
-    channel: String,
-    created_at: DateTime<Utc>,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-}
-
-/// Publishes what has been staged, in order.
-pub struct Relay {
-    db: Db,
-    node: Node,
-    outbox: Outbox,
-    relayed: Counter,
-    refused: Counter,
-    pending: Gauge,
-}
-
-#[derive(sqlx::FromRow)]
-struct Staged {
-    id: i64,
-    channel: String,
-    data: String,
-    tags: String,
-    created_at: DateTime<Utc>,
-}
-
-#[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
-}
-
-impl Relay {
-    pub fn new(db: Db, node: Node, outbox: Outbox, registry: &mut Registry) -> Self {
-        let (relayed, refused, pending) = (Counter::default(), Counter::default(), Gauge::default());
-        registry.register(name::OUTBOX_RELAYED, "Publications sent from the outbox", relayed.clone());
-        let help = "Outbox rows that no broker would ever take; they are logged and removed";
-        registry.register(name::OUTBOX_REFUSED, help, refused.clone());
-        registry.register(name::OUTBOX_PENDING, "Publications that wait in the outbox", pending.clone());
-        Self { db, node, outbox, relayed, refused, pending }
-    }
-
-    /// Runs until `stop`; what is staged by then still goes out.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut pause = Duration::ZERO;
-        loop {
-            let last = stop.is_cancelled();
-            match self.turn().await {
-                Ok(0) => {
-                    pause = Duration::ZERO;
-                    if last {
-                        return;
-                    }
-                    tokio::select! {
-                        () = self.outbox.committed.notified() => {}
-                        () = tokio::time::sleep(POLL) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
-                Ok(_) => pause = Duration::ZERO,
-                Err(error) => {
-                    // The rows stay where they are, so a stop does not have to wait for the broker.
-                    tracing::warn!(%error, "the outbox could not be relayed; trying again");
-                    if last {
-                        return;
-                    }
-                    pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Publishes up to a batch and deletes what went out; answers how many rows it handled.
-    async fn turn(&self) -> anyhow::Result<usize> {
-        let pause = self.outbox.pause(&self.db).await?;
-        let sql = "SELECT id, channel, data, tags, created_at FROM outbox ORDER BY id LIMIT $1";
-        let staged: Vec<Staged> = self.db.fetch_all(sql, args![BATCH]).await?;
-        if staged.len() < BATCH as usize {
-            self.pending.set(staged.len() as i64);
-        } else {
-            let all: Count = self.db.fetch_one("SELECT count(*) AS count FROM outbox", args![]).await?;
-            self.pending.set(all.count);
-        }
-        let mut done = Vec::with_capacity(staged.len());
-        let mut failure = None;
-        for row in staged {
-            match self.publish(&row).await {
-                Ok(()) => self.relayed.inc(),
-                Err(PublishError::Unavailable(error)) => {
-                    failure = Some(anyhow::anyhow!(error));
-                    break;
-                }
-                Err(error) => {
-                    tracing::error!(%error, channel = row.channel, data = row.data, "an outbox row cannot be published");
-                    self.refused.inc()
-                }
-            };
-            done.push(row.id);
-        }
-        let count = done.len();
-        self.delete(done).await?;
-        pause.end().await?;
-        failure.map_or(Ok(count), Err)
-    }
-
-    async fn publish(&self, row: &Staged) -> Result<(), PublishError> {
-        let channel = Channel::new(&row.channel).map_err(|error| PublishError::NotJson(error.to_string()))?;
-        let tags: Tags = serde_json::from_str(&row.tags).map_err(|error| PublishError::NotJson(error.to_string()))?;
-        let message = Outgoing { data: Bytes::from(row.data.clone()), tags, key: Some(key(row.id, row.created_at)) };
-        self.node.publish_message(&channel, message).await.map(|_| ())
-    }
-
-    /// Deletes exactly the rows that went out: a lower id may have been committed meanwhile.
-    async fn delete(&self, ids: Vec<i64>) -> Result<(), DbError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let sql = self.db.by_engine(
-            "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
-            "DELETE FROM outbox WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1))",
-        );
-        self.db.execute(sql, args![serde_json::Value::from(ids)]).await?;
-        Ok(())
-    }
 }

@@ -1,0 +1,48 @@
+//! The outbox's storage.
+
+use chrono::{DateTime, Utc};
+
+use crate::args;
+use crate::db::{Db, DbError, Tx};
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Waiting {
+    pub id: i64,
+    pub channel: String,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Staged {
+    pub id: i64,
+    pub channel: String,
+    pub data: String,
+    pub tags: String,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Count {
+    pub count: i64,
+}
+
+/// The first `most` in order.
+pub(super) async fn first(db: &Db, most: i64) -> Result<Vec<Staged>, DbError> {
+    let sql = "SELECT id, channel, data, tags, created_at FROM outbox ORDER BY id LIMIT $1";
+    db.fetch_all(sql, args![most]).await
+}
+
+pub(super) async fn count(db: &Db) -> Result<i64, DbError> {
+    let all: Count = db.fetch_one("SELECT count(*) AS count FROM outbox", args![]).await?;
+    Ok(all.count)
+}
+
+/// Deletes exactly these: a lower id may have been committed meanwhile.
+pub(super) async fn delete(tx: &mut Tx, ids: Vec<i64>) -> Result<(), DbError> {
+    let sql = tx.by_engine(
+        "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))",
+        "DELETE FROM outbox WHERE id IN (SELECT value::bigint FROM jsonb_array_elements_text($1))",
+    );
+    tx.execute(sql, args![serde_json::Value::from(ids)]).await?;
+    Ok(())
+}
