@@ -72,7 +72,13 @@ fn browsers(parts: &Parts) -> Router<Parts> {
     router
         .route("/connection/websocket", get(channel_protocol))
         .route("/connection/uni_websocket", get(channel_protocol_one_way))
+        .route("/connection/http_stream", post(centrifuge::http_stream))
+        .route("/connection/sse", get(centrifuge::sse).post(centrifuge::sse))
+        .route("/connection/uni_sse", get(centrifuge::uni_sse).post(centrifuge::uni_sse))
+        .route("/connection/uni_http_stream", post(centrifuge::uni_http_stream))
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
+        // Bounded by what each session may send.
+        .route("/emulation", post(centrifuge::emulation))
 }
 
 /// Clients of the Centrifuge protocol say who they are by their first command.

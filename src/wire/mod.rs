@@ -11,7 +11,7 @@ mod websocket;
 
 pub use codes::Close;
 pub use deflate::{DEFLATE_ANSWER, Deflate, DeflateOptions, inflate, offers_deflate};
-pub use frame::{Opcode, close_frame, close_frame_of, frame, frame_length};
+pub use frame::{Opcode, client_frame, close_frame, close_frame_of, frame, frame_length, take_frame};
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
 pub use websocket::{Decoder, Incoming, Reading, whole_frame};
 

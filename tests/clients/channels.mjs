@@ -1,12 +1,17 @@
 // An official `centrifuge` client that does what it is told on its input and tells what happens on its output, a JSON
 // object a line each: {"call":"subscribe","channel":"news"} is answered by {"answer":…} or {"error":…}.
 import { createInterface } from 'node:readline';
+import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
 import { Centrifuge as Json } from 'centrifuge';
 import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf';
 
 const [, , url, ...flags] = process.argv;
 const protobuf = flags.includes('--protobuf');
+const transport = flags.find((flag) => flag.startsWith('--transport='))?.split('=')[1];
+const http = url.replace(/^ws/, 'http').replace(/\/connection\/.*/, '');
+const endpoints = transport ? [{ transport, endpoint: `${http}/connection/${transport}` }] : url;
+const parts = { websocket: WebSocket, fetch, readableStream: ReadableStream, eventsource: EventSource, emulationEndpoint: `${http}/emulation` };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const out = (data) => (protobuf && data !== undefined ? encoder.encode(JSON.stringify(data)) : data);
@@ -26,7 +31,7 @@ const next = () => {
 const calls = {
   connect({ token, refresh, options }) {
     const getToken = refresh ? next : undefined;
-    client = new (protobuf ? Protobuf : Json)(url, { websocket: WebSocket, token, getToken, minReconnectDelay: 50, maxReconnectDelay: 200, ...options });
+    client = new (protobuf ? Protobuf : Json)(endpoints, { ...parts, token, getToken, minReconnectDelay: 50, maxReconnectDelay: 200, ...options });
     for (const event of ['connected', 'connecting', 'disconnected', 'error']) {
       client.on(event, ({ code, reason, client: name, transport, error }) => say({ event, code, reason, client: name, transport, error: error?.code }));
     }

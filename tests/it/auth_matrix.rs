@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Fanfare, Settings, http};
 
-const SECRET: &str = "a secret for tests, long enough: 0123456789";
+pub const SECRET: &str = "a secret for tests, long enough: 0123456789";
 const SCOPED: &str = "key-that-may-publish-on-one-channel-012";
 const ORIGIN: &str = "https://shop.example";
 
@@ -42,6 +42,13 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/ws/match", Asks::Stream),
     ("GET", "/connection/websocket", Asks::Speaks),
     ("GET", "/connection/uni_websocket", Asks::Speaks),
+    ("POST", "/connection/http_stream", Asks::Speaks),
+    ("GET", "/connection/sse", Asks::Speaks),
+    ("POST", "/connection/sse", Asks::Speaks),
+    ("GET", "/connection/uni_sse", Asks::Speaks),
+    ("POST", "/connection/uni_sse", Asks::Speaks),
+    ("POST", "/connection/uni_http_stream", Asks::Speaks),
+    ("POST", "/emulation", Asks::Origin),
     ("POST", "/api/{method}", Asks::Manager),
     ("POST", "/api/batch", Asks::Manager),
     ("GET", "/sse", Asks::User),
@@ -146,12 +153,12 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/health/ready", Asks::Nothing),
 ];
 
-fn sign(secret: &str, claims: &Value) -> String {
+pub fn sign(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }
 
-fn claims(role: &str, extra: Value) -> Value {
+pub fn claims(role: &str, extra: Value) -> Value {
     let exp = Clock::system().now().timestamp() + 600;
     let mut claims = json!({"sub": "ann", "exp": exp, "role": role, "aud": "shop", "iss": "id", "jti": role});
     claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -159,7 +166,7 @@ fn claims(role: &str, extra: Value) -> Value {
 }
 
 /// Credentials that nobody is to be let in with, by name.
-fn worthless() -> Vec<(&'static str, String)> {
+pub fn worthless() -> Vec<(&'static str, String)> {
     let admin = |extra| sign(SECRET, &claims("admin", extra));
     let now = Clock::system().now().timestamp();
     let good = admin(json!({"jti": "x"}));

@@ -81,12 +81,23 @@ pub fn now_s() -> u64 {
 pub enum Kind {
     Js,
     JsProtobuf,
+    JsHttpStream,
+    JsHttpStreamProtobuf,
+    JsSse,
     Python,
     PythonProtobuf,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Js, Kind::JsProtobuf, Kind::Python, Kind::PythonProtobuf];
+    pub const ALL: [Kind; 7] = [
+        Kind::Js,
+        Kind::JsProtobuf,
+        Kind::JsHttpStream,
+        Kind::JsHttpStreamProtobuf,
+        Kind::JsSse,
+        Kind::Python,
+        Kind::PythonProtobuf,
+    ];
 }
 
 /// An official client; it ends with the value.
@@ -105,13 +116,18 @@ impl Client {
         let python = std::env::var_os("FANFARE_TEST_PYTHON").map(PathBuf::from);
         let python = python.unwrap_or_else(|| target.join("test-venv/bin/python"));
         let (interpreter, script) = match kind {
-            Kind::Js | Kind::JsProtobuf => (PathBuf::from("node"), "channels.mjs"),
             Kind::Python | Kind::PythonProtobuf => (python, "channels.py"),
+            _ => (PathBuf::from("node"), "channels.mjs"),
         };
         let mut program = Command::new(&interpreter);
         program.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script)).arg(url);
-        if matches!(kind, Kind::JsProtobuf | Kind::PythonProtobuf) {
+        if matches!(kind, Kind::JsProtobuf | Kind::JsHttpStreamProtobuf | Kind::PythonProtobuf) {
             program.arg("--protobuf");
+        }
+        match kind {
+            Kind::JsHttpStream | Kind::JsHttpStreamProtobuf => _ = program.arg("--transport=http_stream"),
+            Kind::JsSse => _ = program.arg("--transport=sse"),
+            _ => {}
         }
         let mut program = program
             .stdin(Stdio::piped())

@@ -5,6 +5,7 @@
 mod alerts_mail;
 mod alerts_webhook;
 mod auth_accounts;
+mod auth_channels;
 mod auth_gate;
 mod auth_http;
 mod auth_key_sets;
@@ -15,6 +16,7 @@ mod backup_recovery;
 mod centrifuge_api;
 mod centrifuge_clients;
 mod centrifuge_codes;
+mod centrifuge_http;
 mod centrifuge_kit;
 mod chaos_disk;
 mod chaos_nodes;

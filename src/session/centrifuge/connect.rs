@@ -26,6 +26,13 @@ pub(super) struct Who {
     pub ends_at_ms: Option<i64>,
 }
 
+impl Who {
+    /// Whose rights count. A token without a name says where its holder is subscribed, and gives no role.
+    pub fn with_rights(&self, open: bool) -> Option<&Identity> {
+        self.identity.as_ref().filter(|_| open || !self.user.is_empty())
+    }
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Session {
@@ -86,7 +93,9 @@ impl Session {
             let connect = Some(ConnectPush { client, version, subs, expires, ttl, ping });
             return self.push_frame(Push { connect, ..Push::default() });
         }
-        let connect = Some(ConnectResult { client, version, expires, ttl, subs, ping, pong: !native });
+        let session = self.emulated.clone().unwrap_or_default();
+        let node = self.emulated.as_ref().map_or("", |_| self.channels.node().hub().node_id()).to_owned();
+        let connect = Some(ConnectResult { client, version, expires, ttl, subs, ping, pong: !native, session, node });
         self.encoding.reply(&Reply { id, connect, ..Reply::default() })
     }
 
@@ -145,7 +154,7 @@ impl Session {
             let place = self.channels.place(channel).map_err(|_| Disconnect::BadRequest)?;
             let open = self.is_open();
             let asking =
-                super::rules::Asking { identity: who.identity.as_ref(), user: &who.user, open, subscribed: false };
+                super::rules::Asking { identity: who.with_rights(open), user: &who.user, open, subscribed: false };
             if place.may_subscribe(asking) {
                 wanted.insert(channel.clone(), (ServerSub::default(), Some(request.clone()), false));
             }

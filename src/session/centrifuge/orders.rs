@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -67,10 +69,21 @@ pub enum Order {
     },
 }
 
+/// What nodes tell one another.
 #[derive(Serialize, Deserialize)]
-struct Letter {
-    target: Target,
-    order: Order,
+#[serde(rename_all = "snake_case")]
+enum Letter {
+    Order {
+        target: Target,
+        order: Order,
+    },
+    /// Commands that came to another node than their connection.
+    Commands {
+        node: String,
+        session: String,
+        /// In base64.
+        data: String,
+    },
 }
 
 /// On which nodes hear of orders. Nobody but the server publishes there.
@@ -82,7 +95,15 @@ pub fn control_channel() -> Channel {
 impl Channels {
     /// Answers when the broker has the order; nodes carry it out within moments.
     pub async fn tell(&self, target: Target, order: Order) -> Result<(), PublishError> {
-        let letter = serde_json::to_vec(&Letter { target, order });
+        self.send(&Letter::Order { target, order }).await
+    }
+
+    pub(super) async fn forward(&self, node: String, session: String, data: &[u8]) -> Result<(), PublishError> {
+        self.send(&Letter::Commands { node, session, data: BASE64_STANDARD.encode(data) }).await
+    }
+
+    async fn send(&self, letter: &Letter) -> Result<(), PublishError> {
+        let letter = serde_json::to_vec(letter);
         let letter = letter.map_err(|error| PublishError::NotJson(error.to_string()))?;
         self.node().publish(&control_channel(), letter.into(), Tags::new()).await.map(|_| ())
     }
@@ -106,14 +127,20 @@ impl Channels {
             };
             let Some(publication) = publication else { return };
             match serde_json::from_slice::<Letter>(&publication.data) {
-                Ok(letter) => self.pass_on(&letter),
+                Ok(Letter::Order { target, order }) => self.pass_on(&target, &order),
+                Ok(Letter::Commands { node, session, data }) if node == self.node().hub().node_id() => {
+                    match BASE64_STANDARD.decode(data) {
+                        Ok(data) => _ = self.commanded(&session, &data).await,
+                        Err(error) => tracing::warn!(%error, "forwarded commands are not understood"),
+                    }
+                }
+                Ok(Letter::Commands { .. }) => {}
                 Err(error) => tracing::warn!(%error, "an order is not understood"),
             }
         }
     }
 
-    fn pass_on(&self, letter: &Letter) {
-        let Letter { target, order } = letter;
+    fn pass_on(&self, target: &Target, order: &Order) {
         let one = |known: &Known| {
             // Full: the client has sent more than it may, and is about to be told so.
             if let Some(queue) = known.queue.upgrade() {

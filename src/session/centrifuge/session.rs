@@ -65,20 +65,26 @@ pub(super) struct Session {
     /// A connect that was answered with an error is the last command.
     pub failed: bool,
     pub queue: mpsc::WeakSender<Input>,
+    /// Its name for `/emulation`, where commands come that way.
+    pub emulated: Option<String>,
     opened: Instant,
     /// Commands that may come now, and as of when.
     budget: (f64, Instant),
 }
 
+/// What a session begins with.
+pub(super) struct Line {
+    pub client: Client,
+    pub encoding: Encoding,
+    pub signs: Arc<Signs>,
+    pub shown: Option<Identity>,
+    pub emulated: Option<String>,
+    pub queue: mpsc::WeakSender<Input>,
+}
+
 impl Session {
-    pub fn new(
-        channels: Channels,
-        client: Client,
-        encoding: Encoding,
-        signs: Arc<Signs>,
-        shown: Option<Identity>,
-        queue: mpsc::WeakSender<Input>,
-    ) -> Self {
+    pub fn new(channels: Channels, line: Line) -> Self {
+        let Line { client, encoding, signs, shown, emulated, queue } = line;
         let now = Instant::now();
         let most = f64::from(channels.0.options.max_commands_per_s);
         Self {
@@ -93,6 +99,7 @@ impl Session {
             next_sub: 1,
             failed: false,
             queue,
+            emulated,
             opened: now,
             budget: (most, now),
         }
@@ -232,10 +239,11 @@ impl Session {
     }
 
     pub fn asking(&self, channel: &str) -> Asking<'_> {
+        let open = self.is_open();
         Asking {
-            identity: self.identity(),
+            identity: self.who.as_ref().and_then(|who| who.with_rights(open)),
             user: self.who.as_ref().map_or("", |who| &who.user),
-            open: self.is_open(),
+            open,
             subscribed: self.subs.contains_key(channel),
         }
     }

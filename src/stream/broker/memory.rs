@@ -77,6 +77,10 @@ impl Broker for Memory {
         "memory"
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         let entry = self.channel(channel)?;
         let mut line = entry.lock().await;

@@ -30,6 +30,10 @@ use super::{Channel, Mark, Position, PresenceOptions, Publication, SharedPresenc
 #[async_trait]
 pub trait Broker: Send + Sync {
     fn name(&self) -> &'static str;
+    /// Whether other nodes hear what is published.
+    fn is_shared(&self) -> bool {
+        true
+    }
     /// With a key that the history still holds, nothing is published again and the first one's position is answered.
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError>;
     /// Several of one channel, in order; the same as one after the other until one is refused. Answers where each stands,

@@ -94,9 +94,18 @@ impl Encoding {
     /// One reply as a ready frame.
     pub fn reply(self, reply: &Reply) -> Bytes {
         match self {
-            Encoding::Json => frame(Opcode::Text, &json(reply)),
-            Encoding::Protobuf => frame(Opcode::Binary, &reply.encode_length_delimited_to_vec()),
-            Encoding::Bare => reply.push.as_ref().map_or_else(Bytes::new, |push| frame(Opcode::Text, &json(push))),
+            Encoding::Protobuf => frame(Opcode::Binary, &self.message(reply)),
+            Encoding::Bare if reply.push.is_none() => Bytes::new(),
+            Encoding::Json | Encoding::Bare => frame(Opcode::Text, &self.message(reply)),
+        }
+    }
+
+    /// One reply without a frame around it.
+    pub fn message(self, reply: &Reply) -> Vec<u8> {
+        match self {
+            Encoding::Json => json(reply),
+            Encoding::Protobuf => reply.encode_length_delimited_to_vec(),
+            Encoding::Bare => reply.push.as_ref().map(json).unwrap_or_default(),
         }
     }
 

@@ -89,6 +89,13 @@ pub struct ConnectResult {
     #[prost(bool, tag = "8")]
     #[serde(skip_serializing_if = "is_default")]
     pub pong: bool,
+    /// What `/emulation` is told, where commands do not come by the connection itself.
+    #[prost(string, tag = "9")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub session: String,
+    #[prost(string, tag = "10")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub node: String,
 }
 
 #[derive(Clone, PartialEq, Message, Serialize)]
@@ -201,9 +208,24 @@ pub struct Push {
     #[prost(message, optional, tag = "10")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<ConnectPush>,
+    #[prost(message, optional, tag = "11")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<Disconnected>,
     #[prost(message, optional, tag = "12")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
+}
+
+/// The end of a connection that has no close frame.
+#[derive(Clone, PartialEq, Message, Serialize)]
+pub struct Disconnected {
+    #[prost(uint32, tag = "1")]
+    pub code: u32,
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    #[prost(bool, tag = "3")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub reconnect: bool,
 }
 
 /// Who came or left.

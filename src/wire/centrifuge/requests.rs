@@ -187,3 +187,29 @@ pub struct SubRefreshRequest {
     #[prost(int32, tag = "3")]
     pub r#type: i32,
 }
+
+/// `POST /emulation`: commands for a connection that cannot carry them itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct EmulationRequest {
+    #[prost(string, tag = "1")]
+    pub node: String,
+    #[prost(string, tag = "2")]
+    pub session: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: Bytes,
+}
+
+impl EmulationRequest {
+    /// In JSON the commands are a text.
+    pub fn from_json(body: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Text {
+            #[serde(default)]
+            node: String,
+            session: String,
+            data: String,
+        }
+        let Text { node, session, data } = serde_json::from_slice(body)?;
+        Ok(Self { node, session, data: data.into() })
+    }
+}
