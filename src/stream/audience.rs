@@ -69,8 +69,9 @@ pub(super) struct ActiveChannel {
     pub id: u64,
     /// Connections a shard has, or is about to have, on this channel: where a publication must go.
     pub on_shard: Box<[AtomicU32]>,
-    /// The same by form: what is worth encoding before the shards are told.
-    pub on_form: [AtomicU32; Form::COUNT],
+    /// The same by form, and which of these are more than none: what is worth encoding before the shards are told.
+    on_form: [AtomicU32; Form::COUNT],
+    forms: AtomicU32,
     /// Who listens within the process.
     pub ear: OnceLock<mpsc::Sender<Arc<Publication>>>,
     /// Audiences that hold this channel.
@@ -82,7 +83,8 @@ pub(super) struct ActiveChannel {
 }
 
 /// The forms in which publications come as patches: JSON and Protobuf.
-const PATCHED: [usize; 2] = [Form::CHANNELS + Delta::Patch as usize, Form::CHANNELS + 3 + Delta::Patch as usize];
+const PATCHED: u32 = 0b1001 << (Form::CHANNELS + Delta::Patch as usize);
+const _: () = assert!(Form::COUNT <= u32::BITS as usize);
 
 impl ActiveChannel {
     pub fn new(channel: Channel, shards: usize, history: HistoryOptions) -> Self {
@@ -92,6 +94,7 @@ impl ActiveChannel {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             on_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             on_form: [const { AtomicU32::new(0) }; Form::COUNT],
+            forms: AtomicU32::new(0),
             ear: OnceLock::new(),
             watchers: AtomicUsize::new(0),
             subscribed: Mutex::new(false),
@@ -99,8 +102,30 @@ impl ActiveChannel {
         }
     }
 
+    /// One more connection wants this form.
+    pub fn enter(&self, form: Form) {
+        self.on_form[form.index()].fetch_add(1, Ordering::SeqCst);
+        self.forms.fetch_or(1 << form.index(), Ordering::SeqCst);
+    }
+
+    pub fn leave(&self, form: Form) {
+        let (count, bit) = (&self.on_form[form.index()], 1 << form.index());
+        if count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.forms.fetch_and(!bit, Ordering::SeqCst);
+            // Somebody came in between.
+            if count.load(Ordering::SeqCst) > 0 {
+                self.forms.fetch_or(bit, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// The forms that are wanted, a bit each by [`Form::index`].
+    pub fn forms(&self) -> u32 {
+        self.forms.load(Ordering::Relaxed)
+    }
+
     pub fn wants_patches(&self) -> bool {
-        PATCHED.iter().any(|form| self.on_form[*form].load(Ordering::Relaxed) > 0)
+        self.forms() & PATCHED != 0
     }
 
     pub fn watched(&self) -> bool {

@@ -73,7 +73,7 @@ pub fn token(claims: Value) -> String {
 }
 
 pub fn now_s() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    fanfare::clock::Clock::system().now().timestamp() as u64
 }
 
 /// Which client speaks.

@@ -146,8 +146,8 @@ struct Inner {
     shards: Vec<inbox::Sender>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
-    /// Every form there is here: what may be worth encoding before the shards are told.
-    all_forms: Vec<Form>,
+    /// Every form there is here, by its index.
+    forms: [Option<Form>; Form::COUNT],
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -180,9 +180,11 @@ impl Hub {
             shards.push(shard::Shard::new((index, count), options.clone(), poll, inbox, metrics.clone()));
             senders.push(sender);
         }
+        let mut forms = [None; Form::COUNT];
+        Form::all(options.deflate.deflate()).for_each(|form| forms[form.index()] = Some(form));
         let hub = Self(Arc::new(Inner {
             node_id: new_epoch(),
-            all_forms: Form::all(options.deflate.deflate()).collect(),
+            forms,
             options,
             shards: senders,
             threads: Mutex::default(),

@@ -37,7 +37,7 @@ impl Place {
         for watch in &audience.watches {
             watch.active.on_shard[shard].fetch_add(1, Ordering::SeqCst);
             if audience.spec.alias.is_none() {
-                watch.active.on_form[audience.spec.form.index()].fetch_add(1, Ordering::Relaxed);
+                watch.active.enter(audience.spec.form);
             }
         }
         Self { hub, shard, audience, first: false, _attendance: attendance }
@@ -49,7 +49,7 @@ impl Drop for Place {
         for watch in &self.audience.watches {
             watch.active.on_shard[self.shard].fetch_sub(1, Ordering::SeqCst);
             if self.audience.spec.alias.is_none() {
-                watch.active.on_form[self.audience.spec.form.index()].fetch_sub(1, Ordering::Relaxed);
+                watch.active.leave(self.audience.spec.form);
             }
         }
         if !self.first {
