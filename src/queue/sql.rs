@@ -277,3 +277,33 @@ pub(super) async fn count(db: &Db, topic: &'static str) -> Result<Counted, DbErr
         COUNT(CASE WHEN state = 'dead' THEN 1 END) AS dead FROM queue_items WHERE topic = $1";
     db.fetch_one(sql, args![topic]).await
 }
+
+/// An entry of a journal in a file of its own.
+#[derive(sqlx::FromRow)]
+pub(super) struct Entry {
+    pub id: i64,
+    pub payload: String,
+}
+
+/// Makes the table, apart from the migrations: the file holds nothing else. Answers how many entries wait.
+pub(super) async fn open_journal(db: &Db) -> Result<i64, DbError> {
+    let sql = "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL)";
+    db.execute(sql, args![]).await?;
+    let counted = db.fetch_one::<Counted>("SELECT count(*) AS pending, 0 AS dead FROM journal", args![]).await?;
+    Ok(counted.pending)
+}
+
+pub(super) async fn append(tx: &mut Tx, payload: String) -> Result<(), DbError> {
+    tx.execute("INSERT INTO journal (payload) VALUES ($1)", args![payload]).await?;
+    Ok(())
+}
+
+pub(super) async fn first_entries(db: &Db, most: usize) -> Result<Vec<Entry>, DbError> {
+    db.fetch_all("SELECT id, payload FROM journal ORDER BY id LIMIT $1", args![most as i64]).await
+}
+
+/// One process reads, in order: whatever comes before the last one has been read with it.
+pub(super) async fn forget_entries(db: &Db, last: i64) -> Result<(), DbError> {
+    db.execute("DELETE FROM journal WHERE id <= $1", args![last]).await?;
+    Ok(())
+}

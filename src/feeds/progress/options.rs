@@ -9,7 +9,8 @@ use crate::queue::JournalOptions;
 pub struct ProgressOptions {
     /// Whether `serve` applies events itself. Without it a `fanfare worker` has to run.
     pub worker: bool,
-    /// Where accepted events wait: `auto` (Redis when there is one), `table`, `redis`.
+    /// Where accepted events wait: `auto` (Redis when there is one, else a file beside an embedded database that this
+    /// process alone works on, else the table), `table`, `redis`.
     pub journal: JournalChoice,
     /// Accepted requests that may wait; one more is refused with 503.
     pub max_entries: usize,
