@@ -1,18 +1,22 @@
 //! The journal in a database file of its own, where one process is all there is: accepting does not wait for the rows that
 //! are being applied, nor those for what is accepted.
 //!
-//! An entry leaves the file behind the commit of its effects. A process that ends in between applies it again, which
-//! changes nothing: events are known by their ids, as with the journal on Redis.
+//! A row holds everything that was stored in one go, an entry a line: one statement and one write to the disk, however
+//! many requests wait for it. A row leaves the file behind the commit of its effects, together with the next that comes.
+//! A process that ends in between applies it again, which changes nothing: events are known by their ids, as with the
+//! journal on Redis.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::LONGEST_PAUSE;
+use super::portion::Portion;
 use super::{BatchHandler, IntakeError, JournalOptions, Queue, sql};
 use crate::db::{Db, DbError, DbMetrics, DbOptions};
 use crate::telemetry::Registry;
@@ -25,8 +29,23 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct FileJournal {
     db: Db,
     appended: Arc<Notify>,
+    /// Entries.
     waiting: Arc<AtomicUsize>,
+    /// Rows up to this one have taken effect.
+    applied: Arc<AtomicI64>,
+    /// Rows up to this one have left the file.
+    forgotten: Arc<AtomicI64>,
     batch_entries: usize,
+}
+
+/// Where the reader stands.
+struct Reading {
+    /// Entries that were read and have not taken effect.
+    entries: VecDeque<String>,
+    /// The last row that was read.
+    row: i64,
+    rows: Portion,
+    portion: Portion,
 }
 
 impl FileJournal {
@@ -41,23 +60,27 @@ impl FileJournal {
             db,
             appended: Arc::default(),
             waiting: Arc::new(AtomicUsize::new(usize::try_from(waiting).unwrap_or(0))),
+            applied: Arc::default(),
+            forgotten: Arc::default(),
             batch_entries: options.batch_entries.max(1),
         })
     }
 
     /// Appends all, or none when more than `max_entries` would wait.
-    pub(super) async fn append(&self, payloads: Vec<String>, max_entries: usize) -> Result<(), IntakeError> {
-        let count = payloads.len();
-        if self.waiting.load(Ordering::SeqCst) + count > max_entries {
+    pub(super) async fn append(&self, payloads: &[String], max_entries: usize) -> Result<(), IntakeError> {
+        if self.waiting.load(Ordering::SeqCst) + payloads.len() > max_entries {
             return Err(IntakeError::Full);
         }
         let unavailable = |error: DbError| IntakeError::Unavailable(error.to_string());
+        let applied = self.applied.load(Ordering::SeqCst);
         let mut tx = self.db.begin().await.map_err(unavailable)?;
-        for payload in payloads {
-            sql::append(&mut tx, payload).await.map_err(unavailable)?;
+        if applied > self.forgotten.load(Ordering::SeqCst) {
+            sql::forget_rows(&mut tx, applied).await.map_err(unavailable)?;
         }
+        sql::append(&mut tx, payloads).await.map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)?;
-        self.waiting.fetch_add(count, Ordering::SeqCst);
+        self.forgotten.fetch_max(applied, Ordering::SeqCst);
+        self.waiting.fetch_add(payloads.len(), Ordering::SeqCst);
         self.appended.notify_one();
         Ok(())
     }
@@ -65,8 +88,10 @@ impl FileJournal {
     /// Applies what waits, in order, until `stop`. What cannot be applied moves into `queue`.
     pub async fn run<H: BatchHandler>(&self, queue: &Queue, topic: &'static str, handler: &H, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
+        let (rows, portion) = (Portion::new(self.batch_entries), Portion::new(self.batch_entries));
+        let mut reading = Reading { entries: VecDeque::new(), row: 0, rows, portion };
         while !stop.is_cancelled() {
-            let applied = self.apply(queue, topic, handler).await;
+            let applied = self.apply(queue, topic, handler, &mut reading).await;
             queue.set_pending(topic, "journal", i64::try_from(self.waiting.load(Ordering::SeqCst)).unwrap_or(i64::MAX));
             match applied {
                 Ok(true) => pause = Duration::ZERO,
@@ -75,7 +100,7 @@ impl FileJournal {
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = self.appended.notified() => {}
-                        () = tokio::time::sleep(POLL) => {}
+                        () = tokio::time::sleep(POLL) => self.forget().await,
                     }
                 }
                 Err(error) => {
@@ -88,19 +113,51 @@ impl FileJournal {
                 }
             }
         }
+        self.forget().await;
         self.db.close().await;
     }
 
-    /// Applies the first entries; `false` when there are none.
-    async fn apply<H: BatchHandler>(&self, queue: &Queue, topic: &'static str, handler: &H) -> Result<bool, String> {
-        let told = |error: DbError| error.to_string();
-        let entries = sql::first_entries(&self.db, self.batch_entries).await.map_err(told)?;
-        let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(false) };
-        let count = entries.len();
-        let payloads: Vec<String> = entries.into_iter().map(|entry| entry.payload).collect();
-        queue.apply_or_keep(topic, handler, &payloads).await.map_err(|error| error.to_string())?;
-        sql::forget_entries(&self.db, last).await.map_err(told)?;
+    /// Applies what is next; `false` when nothing is.
+    async fn apply<H: BatchHandler>(
+        &self,
+        queue: &Queue,
+        topic: &'static str,
+        handler: &H,
+        reading: &mut Reading,
+    ) -> Result<bool, String> {
+        if reading.entries.is_empty() {
+            let rows = sql::rows_after(&self.db, reading.row, reading.rows.limit()).await;
+            let rows = rows.map_err(|error| error.to_string())?;
+            let Some(last) = rows.last().map(|row| row.id) else { return Ok(false) };
+            reading.rows.note(rows.iter().map(|row| row.payload.len()));
+            reading.entries.extend(rows.iter().flat_map(|row| row.payload.lines()).map(str::to_owned));
+            reading.row = last;
+        }
+        let count = reading.portion.count(reading.entries.iter().map(String::len));
+        let entries = &reading.entries.make_contiguous()[..count];
+        queue.apply_or_keep(topic, handler, entries).await.map_err(|error| error.to_string())?;
+        reading.entries.drain(..count);
+        if reading.entries.is_empty() {
+            self.applied.store(reading.row, Ordering::SeqCst);
+        }
         self.waiting.fetch_sub(count, Ordering::SeqCst);
         Ok(true)
+    }
+
+    /// Where nothing new comes with which the applied rows would leave.
+    async fn forget(&self) {
+        let applied = self.applied.load(Ordering::SeqCst);
+        if applied <= self.forgotten.load(Ordering::SeqCst) {
+            return;
+        }
+        let forgotten = async {
+            let mut tx = self.db.begin().await?;
+            sql::forget_rows(&mut tx, applied).await?;
+            tx.commit().await
+        };
+        match forgotten.await {
+            Ok(()) => drop(self.forgotten.fetch_max(applied, Ordering::SeqCst)),
+            Err(error) => tracing::warn!(%error, "applied events are still in the journal"),
+        }
     }
 }

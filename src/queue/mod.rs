@@ -8,6 +8,7 @@ mod batch; // many items in one transaction
 mod file; // the journal in a file of its own
 mod intake; // a journal's way in: gathered, bounded
 mod options;
+mod portion; // how much is taken at once
 mod redis; // the journal on Redis Streams
 mod sql;
 mod worker;

@@ -51,6 +51,13 @@ impl BatchHandler for Effects {
         work.into_iter().map(|event| vec![event]).collect()
     }
 
+    fn key(&self, piece: &Vec<Event>) -> Option<String> {
+        match piece.as_slice() {
+            [event] => Some(event.event_id.clone()),
+            _ => None,
+        }
+    }
+
     fn committed(&self) {
         self.outbox.committed();
     }
