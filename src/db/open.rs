@@ -48,6 +48,11 @@ impl Default for DbOptions {
     }
 }
 
+/// What the connection that writes keeps of a SQLite file in memory; negative, as SQLite wants it for KiB.
+const CACHE_KIB: &str = "-65536";
+/// Pages of the write-ahead log after which they go to the file: 16 MiB.
+const CHECKPOINT_PAGES: &str = "4000";
+
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PoolFigures {
@@ -124,13 +129,16 @@ async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError>
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
+    // A transaction of thousands of rows must not be written out in the middle for want of memory; pages that are
+    // changed all the time are written to the file less often than to the log.
+    let writes = connect.clone().pragma("cache_size", CACHE_KIB).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
     let pool = |max| {
         SqlitePoolOptions::new()
             .max_connections(max)
             .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
             .after_release(|connection, _| Box::pin(ended_well(connection)))
     };
-    let writer = pool(1).connect_with(connect.clone()).await?;
+    let writer = pool(1).connect_with(writes).await?;
     let readers = pool(options.pool_size.clamp(1, 8)).connect_with(connect.read_only(true)).await?;
     Ok(Engine::Sqlite { writer, readers })
 }

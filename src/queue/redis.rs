@@ -113,7 +113,8 @@ impl RedisStream {
         while !stop.is_cancelled() {
             let worked = match self.builder.build() {
                 Ok(client) => {
-                    let mut reader = Reader { stream: self, client, name: &name, portion: Portion::new(self.batch_entries) };
+                    let mut reader =
+                        Reader { stream: self, client, name: &name, portion: Portion::new(self.batch_entries) };
                     let worked = reader.work(queue, topic, handler, &stop).await;
                     let _ = reader.client.quit().await;
                     worked
