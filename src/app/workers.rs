@@ -18,16 +18,25 @@ use crate::telemetry::Registry;
 /// and applies them; else the queue's table.
 pub(super) async fn journal(settings: &Settings, queue: &Queue, takes: bool) -> anyhow::Result<Journal> {
     let options = settings.progress.journal_options();
+    let path = settings.server.data_dir.join("events.db");
+    let of_file = settings.redis.url.is_none()
+        && settings.progress.journal == JournalChoice::Auto
+        && settings.progress.worker
+        && settings.database_url().starts_with("sqlite:");
+    if takes && of_file {
+        let file = FileJournal::open(&path, &options).await;
+        return Ok(Journal::File(file.with_context(|| format!("{} cannot be used", path.display()))?));
+    }
+    if takes && path.is_file() {
+        // Events that were accepted under other settings.
+        let moved = async { FileJournal::open(&path, &options).await?.move_into(queue, progress::TOPIC).await };
+        moved.await.with_context(|| format!("the events in {} cannot be taken over", path.display()))?;
+    }
     match (&settings.redis.url, settings.progress.journal) {
         (_, JournalChoice::Table) => {}
         (Some(url), _) => {
             let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
             return Ok(Journal::Redis(Box::new(stream.context("Redis (REDIS_URL) cannot be used")?)));
-        }
-        (None, _) if takes && settings.progress.worker && settings.database_url().starts_with("sqlite:") => {
-            let path = settings.server.data_dir.join("events.db");
-            let file = FileJournal::open(&path, &options).await;
-            return Ok(Journal::File(file.with_context(|| format!("{} cannot be used", path.display()))?));
         }
         (None, _) => {}
     }

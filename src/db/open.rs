@@ -50,8 +50,8 @@ impl Default for DbOptions {
 
 /// What the connection that writes keeps of a SQLite file in memory; negative, as SQLite wants it for KiB.
 const CACHE_KIB: &str = "-65536";
-/// Pages of the write-ahead log after which they go to the file: 16 MiB.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Pages of the write-ahead log after which they go to the file: 64 MiB.
+const CHECKPOINT_PAGES: &str = "16000";
 
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::LONGEST_PAUSE;
 use super::portion::Portion;
-use super::{BatchHandler, IntakeError, JournalOptions, Queue, sql};
+use super::sql::{self, Text};
+use super::{BatchHandler, IntakeError, JournalOptions, Queue};
 use crate::db::{Db, DbError, DbMetrics, DbOptions};
 use crate::telemetry::Registry;
 
@@ -85,6 +86,25 @@ impl FileJournal {
         Ok(())
     }
 
+    /// Moves what waits into the queue's table: this file is not the journal any more.
+    pub async fn move_into(self, queue: &Queue, topic: &'static str) -> Result<(), DbError> {
+        loop {
+            let rows = sql::rows_after(&self.db, 0, 1).await?;
+            let Some(row) = rows.into_iter().next() else { break };
+            let text = |payload: &str| Text { payload: payload.to_owned(), key: None };
+            let texts: Vec<Text> = row.payload.lines().map(text).collect();
+            let (mut tx, now) = (queue.inner.db.begin().await?, queue.inner.clock.now());
+            sql::insert_texts(&mut tx, topic, &texts, 0, None, (now, now)).await?;
+            tx.commit().await?;
+            let mut tx = self.db.begin().await?;
+            sql::forget_rows(&mut tx, row.id).await?;
+            tx.commit().await?;
+            tracing::info!(topic, entries = texts.len(), "events of an earlier setting were taken over");
+        }
+        self.db.close().await;
+        Ok(())
+    }
+
     /// Applies what waits, in order, until `stop`. What cannot be applied moves into `queue`.
     pub async fn run<H: BatchHandler>(&self, queue: &Queue, topic: &'static str, handler: &H, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
@@ -128,7 +148,11 @@ impl FileJournal {
         if reading.entries.is_empty() {
             let rows = sql::rows_after(&self.db, reading.row, reading.rows.limit()).await;
             let rows = rows.map_err(|error| error.to_string())?;
-            let Some(last) = rows.last().map(|row| row.id) else { return Ok(false) };
+            let Some(last) = rows.last().map(|row| row.id) else {
+                // While two processes overlap, each applies what the other has counted.
+                self.waiting.store(0, Ordering::SeqCst);
+                return Ok(false);
+            };
             reading.rows.note(rows.iter().map(|row| row.payload.len()));
             reading.entries.extend(rows.iter().flat_map(|row| row.payload.lines()).map(str::to_owned));
             reading.row = last;
@@ -140,7 +164,8 @@ impl FileJournal {
         if reading.entries.is_empty() {
             self.applied.store(reading.row, Ordering::SeqCst);
         }
-        self.waiting.fetch_sub(count, Ordering::SeqCst);
+        let less = |waiting: usize| Some(waiting.saturating_sub(count));
+        let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         Ok(true)
     }
 

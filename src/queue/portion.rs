@@ -1,7 +1,7 @@
 //! How much is taken at once: so much that a transaction's costs are shared, so little that its memory is bounded.
 
-/// What one transaction applies, about. Of small events some thousands.
-const PORTION_BYTES: usize = 1024 * 1024;
+/// What one transaction applies, about. Of small events some thousands: pages of the indexes that they share are written once.
+const PORTION_BYTES: usize = 3 * 1024 * 1024;
 /// What is assumed before anything was seen.
 const USUAL_BYTES: usize = 32 * 1024;
 
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn portions_follow_the_size_of_what_was_seen() {
         let mut portion = Portion::new(500);
-        assert_eq!(portion.limit(), 32);
+        assert_eq!(portion.limit(), 96);
         portion.note([400; 10].into_iter());
         assert_eq!(portion.limit(), 500);
         portion.note([2 * PORTION_BYTES; 3].into_iter());

@@ -14,7 +14,7 @@ pub struct ProgressOptions {
     pub journal: JournalChoice,
     /// Accepted requests that may wait; one more is refused with 503.
     pub max_entries: usize,
-    /// Requests whose events are applied in one transaction, at most; about a megabyte of them is enough.
+    /// Requests whose events are applied in one transaction, at most; some megabytes of them are enough.
     pub batch_entries: usize,
     /// Redis: an entry whose worker has been silent for so long is another's to take.
     pub claim_idle_ms: u64,
