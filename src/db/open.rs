@@ -48,6 +48,8 @@ impl Default for DbOptions {
     }
 }
 
+/// Rows that SQLite's thread reads ahead of whoever takes them: with few, the two wake each other all the time.
+const ROWS_AHEAD: usize = 1_000;
 /// What the connection that writes keeps of a SQLite file in memory; negative, as SQLite wants it for KiB.
 const CACHE_KIB: &str = "-65536";
 /// Pages of the write-ahead log after which they go to the file: 64 MiB.
@@ -128,6 +130,7 @@ async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError>
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
+        .row_buffer_size(ROWS_AHEAD)
         .foreign_keys(true);
     // A transaction of thousands of rows must not be written out in the middle for want of memory; pages that are
     // changed all the time are written to the file less often than to the log.

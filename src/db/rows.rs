@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::run::{Open, sqlite_execute, sqlite_rows};
-use super::{DbError, Row, Sql, Tx};
+use super::{Arg, DbError, Row, Tx};
 use crate::args;
 
 /// A row's values, in the order of the statement's columns; made by [`crate::over_rows`].
 pub trait Values: Serialize {
-    fn bind(&self, sql: Sql) -> Sql;
+    fn push_to(&self, args: &mut Vec<Arg>);
 }
 
 /// A statement over `r`, a list of rows.
@@ -25,13 +25,12 @@ pub struct OverRows {
 const PORTIONS: [usize; 4] = [64, 16, 4, 1];
 
 impl OverRows {
-    fn portion<V: Values>(&self, rows: &[V]) -> Sql {
-        let [before, after] = self.sqlite;
-        let mut sql = Sql::new(before);
-        for (index, row) in rows.iter().enumerate() {
-            sql = row.bind(sql.push(if index == 0 { "(" } else { ",(" })).push(")");
-        }
-        sql.push(after)
+    fn portion<V: Values>(&self, rows: &[V]) -> (String, Vec<Arg>) {
+        let ([before, after], mut args) = (self.sqlite, Vec::new());
+        rows.iter().for_each(|row| row.push_to(&mut args));
+        // Nameless: the library looks the name of each up, and for that SQLite walks through all of them.
+        let row = format!("({})", vec!["?"; args.len() / rows.len().max(1)].join(","));
+        (format!("{before}{}{after}", vec![row.as_str(); rows.len()].join(",")), args)
     }
 }
 
@@ -57,7 +56,7 @@ impl Tx {
         let Open::Sqlite(tx) = &mut self.open else { return self.fetch_all(over.postgres, args![list(&rows)]).await };
         let mut found = Vec::new();
         for portion in portions(rows) {
-            let (text, args) = over.portion(portion).into_parts();
+            let (text, args) = over.portion(portion);
             found.extend(sqlite_rows(&mut **tx, &text, args).await?);
         }
         self.metrics.observe(begun, over.sqlite[0]);
@@ -70,7 +69,7 @@ impl Tx {
         let Open::Sqlite(tx) = &mut self.open else { return self.execute(over.postgres, args![list(&rows)]).await };
         let mut touched = 0;
         for portion in portions(rows) {
-            let (text, args) = over.portion(portion).into_parts();
+            let (text, args) = over.portion(portion);
             touched += sqlite_execute(&mut **tx, &text, args).await?;
         }
         self.metrics.observe(begun, over.sqlite[0]);
@@ -97,8 +96,9 @@ macro_rules! over_rows {
         }
 
         impl $(<$life>)? $crate::db::Values for $name $(<$life>)? {
-            fn bind(&self, sql: $crate::db::Sql) -> $crate::db::Sql {
-                sql.bind(self.$first.clone())$(.push(",").bind(self.$field.clone()))*
+            fn push_to(&self, args: &mut Vec<$crate::db::Arg>) {
+                args.push(self.$first.clone().into());
+                $(args.push(self.$field.clone().into());)*
             }
         }
 

@@ -21,7 +21,7 @@ use crate::db::{DbError, Tx};
 
 /// What applies the items of one topic.
 pub trait BatchHandler: Send + Sync + 'static {
-    type Work: Serialize + DeserializeOwned + Send + Sync;
+    type Work: Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Applies everything as part of `tx`, which is rolled back on an error. It may have been applied before.
     fn apply(&self, tx: &mut Tx, work: &[Self::Work]) -> impl Future<Output = Result<(), BatchError>> + Send;
@@ -210,10 +210,20 @@ impl Queue {
         handler: &H,
         payloads: &[String],
     ) -> Result<(), BatchError> {
-        let parsed: Result<Vec<H::Work>, _> = payloads.iter().map(|payload| serde_json::from_str(payload)).collect();
-        let done = match parsed {
-            Ok(work) => self.apply_journal(topic, handler, &work).await,
-            Err(error) => Err(BatchError::Failed(format!("payload: {error}"))),
+        self.apply_parsed(topic, handler, payloads, &parse(payloads)).await
+    }
+
+    /// The same for entries that have been read already.
+    pub(super) async fn apply_parsed<H: BatchHandler>(
+        &self,
+        topic: &'static str,
+        handler: &H,
+        payloads: &[String],
+        work: &Result<Vec<H::Work>, String>,
+    ) -> Result<(), BatchError> {
+        let done = match work {
+            Ok(work) => self.apply_journal(topic, handler, work).await,
+            Err(reason) => Err(BatchError::Failed(reason.clone())),
         };
         let reason = match done {
             Err(BatchError::Failed(reason)) => reason,
@@ -262,6 +272,12 @@ impl Queue {
         self.wake();
         Ok(())
     }
+}
+
+/// Entries as work, or why one of them is none.
+pub(super) fn parse<W: DeserializeOwned>(payloads: &[String]) -> Result<Vec<W>, String> {
+    let parsed: Result<Vec<W>, _> = payloads.iter().map(|payload| serde_json::from_str(payload)).collect();
+    parsed.map_err(|error| format!("payload: {error}"))
 }
 
 /// The payload's smallest pieces as payloads of their own.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::LONGEST_PAUSE;
+use super::batch::{self, LONGEST_PAUSE};
 use super::portion::Portion;
 use super::sql::{self, Text};
 use super::{BatchHandler, IntakeError, JournalOptions, Queue};
@@ -41,12 +42,20 @@ pub struct FileJournal {
 
 /// Where the reader stands.
 struct Reading {
-    /// Entries that were read and have not taken effect.
+    /// Entries that were read and are in no part yet.
     entries: VecDeque<String>,
     /// The last row that was read.
     row: i64,
     rows: Portion,
     portion: Portion,
+}
+
+/// What one transaction applies.
+struct Part<W> {
+    entries: Vec<String>,
+    work: Result<Vec<W>, String>,
+    /// With it, everything up to this row has taken effect.
+    row: Option<i64>,
 }
 
 impl FileJournal {
@@ -110,26 +119,45 @@ impl FileJournal {
         let mut pause = Duration::ZERO;
         let (rows, portion) = (Portion::new(self.batch_entries), Portion::new(self.batch_entries));
         let mut reading = Reading { entries: VecDeque::new(), row: 0, rows, portion };
+        // The one that is applied, and the one behind it, which is read meanwhile.
+        let mut parts: VecDeque<Part<H::Work>> = VecDeque::new();
         while !stop.is_cancelled() {
-            let applied = self.apply(queue, topic, handler, &mut reading).await;
+            let (applied, ahead) = match parts.front() {
+                Some(part) => tokio::join!(
+                    queue.apply_parsed(topic, handler, &part.entries, &part.work),
+                    self.read(&mut reading, parts.len() < 2)
+                ),
+                None => (Ok(()), self.read(&mut reading, true).await),
+            };
+            let done = if applied.is_ok() { parts.pop_front() } else { None };
+            if let Some(done) = &done {
+                self.note_applied(done);
+            }
             queue.set_pending(topic, "journal", i64::try_from(self.waiting.load(Ordering::SeqCst)).unwrap_or(i64::MAX));
-            match applied {
-                Ok(true) => pause = Duration::ZERO,
-                Ok(false) => {
-                    pause = Duration::ZERO;
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = self.appended.notified() => {}
-                        () = tokio::time::sleep(POLL) => self.forget().await,
-                    }
+            let failed = match (applied, ahead) {
+                (applied, Ok(ahead)) => {
+                    parts.extend(ahead);
+                    applied.err().map(|error| error.to_string())
                 }
-                Err(error) => {
-                    pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
-                    tracing::warn!(topic, error, ?pause, "events cannot be applied now; trying again");
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = tokio::time::sleep(pause) => {}
-                    }
+                (_, Err(error)) => Some(error),
+            };
+            if let Some(error) = failed {
+                pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+                tracing::warn!(topic, error, ?pause, "events cannot be applied now; trying again");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                continue;
+            }
+            pause = Duration::ZERO;
+            if done.is_none() && parts.is_empty() {
+                // While two processes overlap, each applies what the other has counted.
+                self.waiting.store(0, Ordering::SeqCst);
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.appended.notified() => {}
+                    () = tokio::time::sleep(POLL) => self.forget().await,
                 }
             }
         }
@@ -137,36 +165,37 @@ impl FileJournal {
         self.db.close().await;
     }
 
-    /// Applies what is next; `false` when nothing is.
-    async fn apply<H: BatchHandler>(
-        &self,
-        queue: &Queue,
-        topic: &'static str,
-        handler: &H,
-        reading: &mut Reading,
-    ) -> Result<bool, String> {
+    /// Reads and parses the next part, unless none is wanted; `None` as well when nothing waits.
+    async fn read<W>(&self, reading: &mut Reading, wanted: bool) -> Result<Option<Part<W>>, String>
+    where
+        W: DeserializeOwned + Send + 'static,
+    {
+        if !wanted {
+            return Ok(None);
+        }
         if reading.entries.is_empty() {
             let rows = sql::rows_after(&self.db, reading.row, reading.rows.limit()).await;
             let rows = rows.map_err(|error| error.to_string())?;
-            let Some(last) = rows.last().map(|row| row.id) else {
-                // While two processes overlap, each applies what the other has counted.
-                self.waiting.store(0, Ordering::SeqCst);
-                return Ok(false);
-            };
+            let Some(last) = rows.last().map(|row| row.id) else { return Ok(None) };
             reading.rows.note(rows.iter().map(|row| row.payload.len()));
             reading.entries.extend(rows.iter().flat_map(|row| row.payload.lines()).map(str::to_owned));
             reading.row = last;
         }
         let count = reading.portion.count(reading.entries.iter().map(String::len));
-        let entries = &reading.entries.make_contiguous()[..count];
-        queue.apply_or_keep(topic, handler, entries).await.map_err(|error| error.to_string())?;
-        reading.entries.drain(..count);
-        if reading.entries.is_empty() {
-            self.applied.store(reading.row, Ordering::SeqCst);
+        let entries: Vec<String> = reading.entries.drain(..count).collect();
+        let row = reading.entries.is_empty().then_some(reading.row);
+        // On another thread: the statements of the part before go on meanwhile.
+        let parsed = tokio::task::spawn_blocking(move || (batch::parse(&entries), entries)).await;
+        let (work, entries) = parsed.map_err(|error| error.to_string())?;
+        Ok(Some(Part { entries, work, row }))
+    }
+
+    fn note_applied<W>(&self, part: &Part<W>) {
+        if let Some(row) = part.row {
+            self.applied.store(row, Ordering::SeqCst);
         }
-        let less = |waiting: usize| Some(waiting.saturating_sub(count));
+        let less = |waiting: usize| Some(waiting.saturating_sub(part.entries.len()));
         let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
-        Ok(true)
     }
 
     /// Where nothing new comes with which the applied rows would leave.
