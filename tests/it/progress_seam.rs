@@ -38,7 +38,8 @@ async fn what_a_relay_has_published_and_not_recorded_is_waited_for() {
     let channel = Channel::new("inventory:updates").unwrap();
     let reader = RecordReader { db: rows.db.clone(), node: node.clone(), outbox: rows.outbox.clone() };
     let seam = async || reader.seam(std::slice::from_ref(&channel), 0, 100).await.unwrap();
-    let id = rows.inventory.create(body(json!({"sku": "s", "name": "S", "stock_quantity": 100}))).await.unwrap().id;
+    let id =
+        rows.inventory.create(body(json!({"sku": "SEAM-1", "name": "S", "stock_quantity": 100}))).await.unwrap().id;
     turn().await;
     assert_eq!(seam().await.expect("recorded").rest.len(), 1);
     // Waiting alone is no reason: it comes behind the seam.
