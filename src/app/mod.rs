@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::past::Past;
-use self::workers::{apply_events, matching, progress, stream};
+use self::workers::{apply_events, journal, matching, progress};
 use crate::admin::server_api::ServerApi;
 use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
@@ -81,10 +81,10 @@ impl App {
         let outbox = Outbox::new(queue.clone());
         let past = Past::open(&settings, &db, &clock, metrics).await?;
         let writer = past.writer.clone();
-        let stream = stream(&settings).await?;
-        let progress = progress(&settings, &db, &clock, &queue, stream.clone(), metrics, &tasks);
+        let journal = journal(&settings, &queue, true).await?;
+        let progress = progress(&settings, &db, &clock, journal.clone(), metrics, &tasks);
         if settings.progress.worker {
-            apply_events(&settings, &db, &clock, &queue, &outbox, &writer, stream, metrics, &tasks);
+            apply_events(&settings, &db, &clock, &queue, &outbox, &writer, journal, metrics, &tasks);
         }
         let inventory = Inventory::new(db.clone(), outbox.clone(), clock.clone(), writer.clone(), metrics);
         let price_options = settings.price.clone();
@@ -306,7 +306,7 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
     let past = Past::open(&settings, &db, &clock, metrics).await?;
     let queue = queue(&settings, &db, &clock, metrics, &tasks)?;
     let outbox = Outbox::new(queue.clone());
-    let stream = stream(&settings).await?;
+    let journal = journal(&settings, &queue, false).await?;
     if settings.redis.url.is_some() {
         // Publishes by itself what it stages; with a broker within the server, that one finds it at its next look.
         let hub = Hub::start(HubOptions { shards: 1, ..settings.stream.clone() }, StreamMetrics::register(metrics));
@@ -316,7 +316,7 @@ pub async fn work(settings: Settings, stop: CancellationToken) -> anyhow::Result
         let relay = Relay::new(db.clone(), node, outbox.clone(), metrics).recording(recorder);
         tasks.spawn("outbox relay", relay.run(tasks.stop()));
     }
-    apply_events(&settings, &db, &clock, &queue, &outbox, &past.writer, stream, metrics, &tasks);
+    apply_events(&settings, &db, &clock, &queue, &outbox, &past.writer, journal, metrics, &tasks);
     matching(&settings, &db, &outbox, &clock)?.spawn(&queue, &tasks);
     tracing::info!("working");
     stop.cancelled().await;

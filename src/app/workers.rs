@@ -9,33 +9,48 @@ use crate::db::Db;
 use crate::feeds::Outbox;
 use crate::feeds::matching::{Matching, Parcel, Postman};
 use crate::feeds::progress::{self, Effects, JournalChoice, Progress, Watch};
-use crate::queue::{Intake, Journal, Outcome, Queue, RedisStream};
+use crate::queue::{FileJournal, Intake, Journal, Outcome, Queue, RedisStream};
 use crate::series::Writer;
 use crate::tasks::Tasks;
 use crate::telemetry::Registry;
 
-/// Where accepted events wait, when that is Redis.
-pub(super) async fn stream(settings: &Settings) -> anyhow::Result<Option<RedisStream>> {
-    match (&settings.redis.url, settings.progress.journal) {
-        (None, _) | (_, JournalChoice::Table) => Ok(None),
-        (Some(url), _) => {
-            let options = settings.progress.journal_options();
-            let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
-            Ok(Some(stream.context("Redis (REDIS_URL) cannot be used")?))
-        }
+/// Where accepted events wait: Redis when there is one; a file beside the embedded database when this process alone takes
+/// and applies them; else the queue's table.
+pub(super) async fn journal(settings: &Settings, queue: &Queue, takes: bool) -> anyhow::Result<Journal> {
+    let options = settings.progress.journal_options();
+    let path = settings.server.data_dir.join("events.db");
+    let of_file = settings.redis.url.is_none()
+        && settings.progress.journal == JournalChoice::Auto
+        && settings.progress.worker
+        && settings.database_url().starts_with("sqlite:");
+    if takes && of_file {
+        let file = FileJournal::open(&path, &options).await;
+        return Ok(Journal::File(file.with_context(|| format!("{} cannot be used", path.display()))?));
     }
+    if takes && path.is_file() {
+        // Events that were accepted under other settings.
+        let moved = async { FileJournal::open(&path, &options).await?.move_into(queue, progress::TOPIC).await };
+        moved.await.with_context(|| format!("the events in {} cannot be taken over", path.display()))?;
+    }
+    match (&settings.redis.url, settings.progress.journal) {
+        (_, JournalChoice::Table) => {}
+        (Some(url), _) => {
+            let stream = RedisStream::connect(url.expose(), progress::TOPIC, &options).await;
+            return Ok(Journal::Redis(Box::new(stream.context("Redis (REDIS_URL) cannot be used")?)));
+        }
+        (None, _) => {}
+    }
+    Ok(Journal::Table(queue.clone()))
 }
 
 pub(super) fn progress(
     settings: &Settings,
     db: &Db,
     clock: &Clock,
-    queue: &Queue,
-    stream: Option<RedisStream>,
+    journal: Journal,
     registry: &mut Registry,
     tasks: &Tasks,
 ) -> Progress {
-    let journal = stream.map_or_else(|| Journal::Table(queue.clone()), |stream| Journal::Redis(Box::new(stream)));
     let options = settings.progress.clone();
     let intake = Intake::start(journal, progress::TOPIC, &options.journal_options(), tasks, registry);
     Progress::new(db.clone(), clock.clone(), intake, options, registry)
@@ -50,14 +65,14 @@ pub(super) fn apply_events(
     queue: &Queue,
     outbox: &Outbox,
     writer: &Writer,
-    stream: Option<RedisStream>,
+    journal: Journal,
     registry: &mut Registry,
     tasks: &Tasks,
 ) {
     let options = settings.progress.clone();
     let watch = Watch::new(db.clone(), clock.clone(), outbox.clone(), options.clone(), registry);
     let effects = Effects::new(clock.clone(), outbox.clone(), writer.clone(), options, registry);
-    tasks.spawn("progress events", effects.run(queue.clone(), stream, tasks.stop()));
+    tasks.spawn("progress events", effects.run(queue.clone(), journal, tasks.stop()));
     tasks.spawn("progress watch", watch.run(tasks.stop()));
 }
 

@@ -135,7 +135,8 @@ async fn restore(backup: &Path, data_dir: &Path) -> anyhow::Result<()> {
     }
     let aside = data_dir.join(format!("before-restore-{}", Clock::system().now().format("%Y%m%dT%H%M%S%3fZ")));
     // The logs beside a database are part of it: left behind, they would be played into the restored one.
-    for name in ["fanfare.db", "fanfare.db-wal", "fanfare.db-shm", "series"] {
+    let logged = ["fanfare.db", "fanfare.db-wal", "fanfare.db-shm", "events.db", "events.db-wal", "events.db-shm"];
+    for name in logged.into_iter().chain(["series"]) {
         if data_dir.join(name).exists() {
             fs::create_dir_all(&aside)?;
             fs::rename(data_dir.join(name), aside.join(name))?;

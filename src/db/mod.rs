@@ -11,6 +11,7 @@ mod migrate;
 mod money; // exact decimals, in both engines
 mod open; // pools and their options
 mod replica; // PostgreSQL's, for reads
+mod rows; // one statement for many rows
 mod run; // statements: fetch, execute, timing
 mod slow; // statements that take long
 mod sql; // statements assembled from constant fragments
@@ -30,6 +31,7 @@ pub use file::{check_file, copy_file};
 pub use money::{Money, MoneyError};
 pub use open::{DbOptions, PoolFigures};
 pub use replica::reading;
+pub use rows::{OverRows, Values};
 pub use run::DbMetrics;
 pub use sql::Sql;
 pub use tx::Tx;

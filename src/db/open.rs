@@ -48,6 +48,13 @@ impl Default for DbOptions {
     }
 }
 
+/// Rows that SQLite's thread reads ahead of whoever takes them: with few, the two wake each other all the time.
+const ROWS_AHEAD: usize = 1_000;
+/// What the connection that writes keeps of a SQLite file in memory; negative, as SQLite wants it for KiB.
+const CACHE_KIB: &str = "-65536";
+/// Pages of the write-ahead log after which they go to the file: 64 MiB.
+const CHECKPOINT_PAGES: &str = "16000";
+
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PoolFigures {
@@ -123,14 +130,18 @@ async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError>
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
+        .row_buffer_size(ROWS_AHEAD)
         .foreign_keys(true);
+    // A transaction of thousands of rows must not be written out in the middle for want of memory; pages that are
+    // changed all the time are written to the file less often than to the log.
+    let writes = connect.clone().pragma("cache_size", CACHE_KIB).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
     let pool = |max| {
         SqlitePoolOptions::new()
             .max_connections(max)
             .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
             .after_release(|connection, _| Box::pin(ended_well(connection)))
     };
-    let writer = pool(1).connect_with(connect.clone()).await?;
+    let writer = pool(1).connect_with(writes).await?;
     let readers = pool(options.pool_size.clamp(1, 8)).connect_with(connect.read_only(true)).await?;
     Ok(Engine::Sqlite { writer, readers })
 }

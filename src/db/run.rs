@@ -37,7 +37,7 @@ impl DbMetrics {
         Self { seconds, slow_statements, reads, slow: Duration::from_millis(DbOptions::default().slow_ms) }
     }
 
-    fn observe(&self, begun: Instant, sql: &str) -> Duration {
+    pub(super) fn observe(&self, begun: Instant, sql: &str) -> Duration {
         let took = begun.elapsed();
         self.seconds.observe(took.as_secs_f64());
         if let Some(above) = trace::current() {
@@ -79,7 +79,7 @@ pub(super) fn postgres_arguments(args: Vec<Arg>) -> Result<PgArguments, DbError>
     Ok(bound!(PgArguments, args))
 }
 
-async fn sqlite_rows<T: Row>(
+pub(super) async fn sqlite_rows<T: Row>(
     executor: impl Executor<'_, Database = Sqlite>,
     sql: &str,
     args: Vec<Arg>,
@@ -97,7 +97,7 @@ async fn postgres_rows<T: Row>(
     Ok(sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
 }
 
-async fn sqlite_execute(
+pub(super) async fn sqlite_execute(
     executor: impl Executor<'_, Database = Sqlite>,
     sql: &str,
     args: Vec<Arg>,

@@ -49,6 +49,15 @@ impl Sql {
         }
     }
 
+    /// Appends a statement to one that has no placeholders yet.
+    pub fn append(mut self, other: Sql) -> Self {
+        debug_assert!(self.args.is_empty(), "the numbers of the placeholders would not fit");
+        self.text.push_str(&other.text);
+        self.args.extend(other.args);
+        self.conditions += other.conditions;
+        self
+    }
+
     fn and(mut self, condition: &str) -> Self {
         self.text.push_str(if self.conditions == 0 { " WHERE " } else { " AND " });
         self.conditions += 1;

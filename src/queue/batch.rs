@@ -15,18 +15,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Queue;
-use super::sql::{self, Taken};
+use super::portion::Portion;
+use super::sql::{self, Taken, Text};
 use crate::db::{DbError, Tx};
 
 /// What applies the items of one topic.
 pub trait BatchHandler: Send + Sync + 'static {
-    type Work: Serialize + DeserializeOwned + Send + Sync;
+    type Work: Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Applies everything as part of `tx`, which is rolled back on an error. It may have been applied before.
     fn apply(&self, tx: &mut Tx, work: &[Self::Work]) -> impl Future<Output = Result<(), BatchError>> + Send;
 
     /// The smallest pieces that can be applied by themselves.
     fn split(&self, work: Self::Work) -> Vec<Self::Work>;
+
+    /// What a smallest piece is known by: it waits once for another trial, however often it comes.
+    fn key(&self, piece: &Self::Work) -> Option<String>;
 
     /// Called after each commit.
     fn committed(&self);
@@ -68,10 +72,10 @@ impl Queue {
         let mut woken = self.inner.wake.subscribe();
         let (mut measured_at, mut pause) = (None::<Instant>, Duration::ZERO);
         let poll = Duration::from_millis(self.inner.options.poll_ms);
-        let mut retried_at = Instant::now();
+        let (mut retried_at, mut portion) = (Instant::now(), Portion::new(limit));
         while !stop.is_cancelled() {
             woken.mark_unchanged();
-            let mut done = self.batch(topic, handler, limit).await;
+            let mut done = self.batch(topic, handler, &mut portion).await;
             // What failed before must not wait until nothing new comes.
             if retried_at.elapsed() >= poll && matches!(done, Ok(true)) {
                 done = self.retry_one(topic, handler).await.map(|_| true);
@@ -106,14 +110,20 @@ impl Queue {
     }
 
     /// Applies what is due; `false` when nothing is.
-    async fn batch<H: BatchHandler>(&self, topic: &'static str, handler: &H, limit: usize) -> Result<bool, BatchError> {
+    async fn batch<H: BatchHandler>(
+        &self,
+        topic: &'static str,
+        handler: &H,
+        portion: &mut Portion,
+    ) -> Result<bool, BatchError> {
         let now = self.inner.clock.now();
         // Mostly nothing is due, and a look costs no write transaction.
         if !sql::is_due(&self.inner.db, topic, now).await? {
             return Ok(false);
         }
         let mut tx = self.inner.db.begin().await?;
-        let taken = sql::take_fresh(&mut tx, topic, now, limit).await?;
+        let taken = sql::take_fresh(&mut tx, topic, now, portion.limit()).await?;
+        portion.note(taken.iter().map(|item| item.payload.len()));
         if taken.is_empty() {
             drop(tx);
             return self.retry_one(topic, handler).await;
@@ -200,10 +210,20 @@ impl Queue {
         handler: &H,
         payloads: &[String],
     ) -> Result<(), BatchError> {
-        let parsed: Result<Vec<H::Work>, _> = payloads.iter().map(|payload| serde_json::from_str(payload)).collect();
-        let done = match parsed {
-            Ok(work) => self.apply_journal(topic, handler, &work).await,
-            Err(error) => Err(BatchError::Failed(format!("payload: {error}"))),
+        self.apply_parsed(topic, handler, payloads, &parse(payloads)).await
+    }
+
+    /// The same for entries that have been read already.
+    pub(super) async fn apply_parsed<H: BatchHandler>(
+        &self,
+        topic: &'static str,
+        handler: &H,
+        payloads: &[String],
+        work: &Result<Vec<H::Work>, String>,
+    ) -> Result<(), BatchError> {
+        let done = match work {
+            Ok(work) => self.apply_journal(topic, handler, work).await,
+            Err(reason) => Err(BatchError::Failed(reason.clone())),
         };
         let reason = match done {
             Err(BatchError::Failed(reason)) => reason,
@@ -212,11 +232,10 @@ impl Queue {
         if let [only] = payloads {
             return self.keep(topic, handler, only, &reason).await;
         }
-        tracing::warn!(topic, items = payloads.len(), reason, "a batch failed; its entries are tried one by one");
-        for payload in payloads {
-            Box::pin(self.apply_or_keep(topic, handler, std::slice::from_ref(payload))).await?;
-        }
-        Ok(())
+        tracing::warn!(topic, items = payloads.len(), reason, "a batch failed; its halves are tried");
+        let (first, second) = payloads.split_at(payloads.len() / 2);
+        Box::pin(self.apply_or_keep(topic, handler, first)).await?;
+        Box::pin(self.apply_or_keep(topic, handler, second)).await
     }
 
     async fn apply_journal<H: BatchHandler>(
@@ -244,7 +263,8 @@ impl Queue {
     ) -> Result<(), BatchError> {
         let now = self.inner.clock.now();
         // What is not even JSON is kept as a string, to be looked at.
-        let pieces = pieces(handler, payload).unwrap_or_else(|_| vec![serde_json::Value::from(payload).to_string()]);
+        let text = || Text { payload: serde_json::Value::from(payload).to_string(), key: None };
+        let pieces = pieces(handler, payload).unwrap_or_else(|_| vec![text()]);
         let mut tx = self.inner.db.begin().await?;
         sql::insert_texts(&mut tx, topic, &pieces, 1, Some(reason), (now, now)).await?;
         tx.commit().await?;
@@ -254,10 +274,17 @@ impl Queue {
     }
 }
 
+/// Entries as work, or why one of them is none.
+pub(super) fn parse<W: DeserializeOwned>(payloads: &[String]) -> Result<Vec<W>, String> {
+    let parsed: Result<Vec<W>, _> = payloads.iter().map(|payload| serde_json::from_str(payload)).collect();
+    parsed.map_err(|error| format!("payload: {error}"))
+}
+
 /// The payload's smallest pieces as payloads of their own.
-fn pieces<H: BatchHandler>(handler: &H, payload: &str) -> Result<Vec<String>, serde_json::Error> {
+fn pieces<H: BatchHandler>(handler: &H, payload: &str) -> Result<Vec<Text>, serde_json::Error> {
     let work = serde_json::from_str(payload)?;
-    handler.split(work).iter().map(serde_json::to_string).collect()
+    let text = |piece: &H::Work| Ok(Text { payload: serde_json::to_string(piece)?, key: handler.key(piece) });
+    handler.split(work).iter().map(text).collect()
 }
 
 /// A panic spoils its batch, not the worker.

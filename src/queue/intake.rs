@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{JournalOptions, Queue, RedisStream, sql};
+use super::sql::{self, Text};
+use super::{FileJournal, JournalOptions, Queue, RedisStream};
 use crate::tasks::Tasks;
 use crate::telemetry::{Registry, name};
 
@@ -20,11 +21,13 @@ const GATHER_OFFERS: usize = 256;
 /// How often a table is counted that may be full.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
-/// Where entries wait until they are applied.
+/// Where entries wait until they are applied. Cloning shares it.
+#[derive(Clone)]
 pub enum Journal {
     /// The queue's own table.
     Table(Queue),
     Redis(Box<RedisStream>),
+    File(FileJournal),
 }
 
 /// Why an entry was not taken. Nothing of it was kept, unless the journal's answer was lost.
@@ -125,6 +128,7 @@ impl Gatherer {
     async fn store(&mut self, payloads: Vec<String>) -> Result<(), IntakeError> {
         match &self.journal {
             Journal::Redis(stream) => stream.append(payloads, self.max_entries).await,
+            Journal::File(file) => file.append(&payloads, self.max_entries).await,
             Journal::Table(queue) => {
                 let queue = queue.clone();
                 if self.waiting(&queue, payloads.len()).await? > self.max_entries {
@@ -133,7 +137,8 @@ impl Gatherer {
                 let unavailable = |error: crate::db::DbError| IntakeError::Unavailable(error.to_string());
                 let now = queue.inner.clock.now();
                 let mut tx = queue.inner.db.begin().await.map_err(unavailable)?;
-                let inserted = sql::insert_texts(&mut tx, self.topic, &payloads, 0, None, (now, now)).await;
+                let texts: Vec<Text> = payloads.into_iter().map(|payload| Text { payload, key: None }).collect();
+                let inserted = sql::insert_texts(&mut tx, self.topic, &texts, 0, None, (now, now)).await;
                 inserted.map_err(unavailable)?;
                 tx.commit().await.map_err(unavailable)?;
                 queue.wake();

@@ -5,8 +5,10 @@
 //! Items may overtake each other. Nobody but the holder of the lease can finish an item.
 
 mod batch; // many items in one transaction
+mod file; // the journal in a file of its own
 mod intake; // a journal's way in: gathered, bounded
 mod options;
+mod portion; // how much is taken at once
 mod redis; // the journal on Redis Streams
 mod sql;
 mod worker;
@@ -24,6 +26,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 pub use self::batch::{BatchError, BatchHandler};
+pub use self::file::FileJournal;
 pub use self::intake::{Intake, IntakeError, Journal};
 pub use self::options::{JournalOptions, QueueOptions, QueueOptionsError};
 pub use self::redis::{RedisStream, RedisStreamError};

@@ -41,7 +41,7 @@ impl Default for QueueOptions {
 pub struct JournalOptions {
     /// Entries that may wait, each of them one accepted request. One more is refused (503), none is ever dropped.
     pub max_entries: usize,
-    /// Entries that are applied in one transaction.
+    /// Entries that are applied in one transaction, at most.
     pub batch_entries: usize,
     /// Redis: an entry whose worker has been silent for so long is another's to take.
     pub claim_idle_ms: u64,
@@ -49,7 +49,7 @@ pub struct JournalOptions {
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { max_entries: 200_000, batch_entries: 50, claim_idle_ms: 30_000 }
+        Self { max_entries: 200_000, batch_entries: 500, claim_idle_ms: 30_000 }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::batch::LONGEST_PAUSE;
+use super::portion::Portion;
 use super::{BatchHandler, IntakeError, JournalOptions, Queue};
 
 const GROUP: &str = "workers";
@@ -112,7 +113,8 @@ impl RedisStream {
         while !stop.is_cancelled() {
             let worked = match self.builder.build() {
                 Ok(client) => {
-                    let reader = Reader { stream: self, client, name: &name };
+                    let mut reader =
+                        Reader { stream: self, client, name: &name, portion: Portion::new(self.batch_entries) };
                     let worked = reader.work(queue, topic, handler, &stop).await;
                     let _ = reader.client.quit().await;
                     worked
@@ -135,12 +137,13 @@ struct Reader<'a> {
     stream: &'a RedisStream,
     client: Client,
     name: &'a str,
+    portion: Portion,
 }
 
 impl Reader<'_> {
     /// `Ok` when it was told to stop.
     async fn work<H: BatchHandler>(
-        &self,
+        &mut self,
         queue: &Queue,
         topic: &'static str,
         handler: &H,
@@ -175,7 +178,7 @@ impl Reader<'_> {
     }
 
     async fn apply<H: BatchHandler>(
-        &self,
+        &mut self,
         queue: &Queue,
         topic: &'static str,
         handler: &H,
@@ -184,6 +187,7 @@ impl Reader<'_> {
     ) -> Result<(), RedisStreamError> {
         let (ids, mut fields): (Vec<String>, Vec<_>) = entries.into_iter().unzip();
         let payloads: Vec<String> = fields.iter_mut().filter_map(|fields| fields.remove("p")).collect();
+        self.portion.note(payloads.iter().map(String::len));
         let mut pause = Duration::ZERO;
         while let Err(error) = queue.apply_or_keep(topic, handler, &payloads).await {
             pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
@@ -211,7 +215,7 @@ impl Reader<'_> {
     }
 
     async fn read(&self) -> Result<Entries, RedisStreamError> {
-        let count = Some(self.stream.batch_entries as u64);
+        let count = Some(self.portion.limit() as u64);
         let key = self.stream.key.as_str();
         let read =
             self.client.xreadgroup::<Value, _, _, _, _>(GROUP, self.name, count, Some(BLOCK_MS), false, key, ">");
@@ -225,7 +229,7 @@ impl Reader<'_> {
 
     /// Takes over what others have had in hand for too long, and what this worker itself did not end.
     async fn claim(&self) -> Result<Entries, RedisStreamError> {
-        let (idle_ms, count) = (self.stream.claim_idle_ms, Some(self.stream.batch_entries as u64));
+        let (idle_ms, count) = (self.stream.claim_idle_ms, Some(self.portion.limit() as u64));
         let key = self.stream.key.as_str();
         let claimed = self.client.xautoclaim_values(key, GROUP, self.name, idle_ms, "0-0", count, false);
         let (_cursor, entries): (String, Entries) = claimed.await.map_err(told)?;

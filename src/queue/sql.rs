@@ -195,22 +195,33 @@ pub(super) async fn is_due(db: &Db, topic: &'static str, now: DateTime<Utc>) -> 
     Ok(db.fetch_one::<Due>(look, args![topic, now]).await?.due)
 }
 
-/// Queues payloads in one statement. Each is one JSON value as text; `attempts` is what they have behind them.
+/// A payload to be queued: one JSON value as text.
+pub(super) struct Text {
+    pub payload: String,
+    /// While an item of this topic with this key is there, whatever its state, nothing is queued.
+    pub key: Option<String>,
+}
+
+/// Queues payloads in one statement; `attempts` is what they have behind them.
 pub(super) async fn insert_texts(
     tx: &mut Tx,
     topic: &'static str,
-    payloads: &[String],
+    texts: &[Text],
     attempts: u32,
     error: Option<&str>,
     (now, run_at): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<(), DbError> {
     let sql = tx.by_engine(
-        "INSERT INTO queue_items (topic, payload, attempts, last_error, run_at, created_at)
-         SELECT $1, value, $2, $3, $4, $5 FROM json_each($6)",
-        "INSERT INTO queue_items (topic, payload, attempts, last_error, run_at, created_at)
-         SELECT $1, value, $2, $3, $4, $5 FROM jsonb_array_elements($6::jsonb)",
+        "INSERT INTO queue_items (topic, payload, key, attempts, last_error, run_at, created_at)
+         SELECT $1, value -> 1, value ->> 0, $2, $3, $4, $5 FROM json_each($6) WHERE true
+         ON CONFLICT (topic, key) WHERE key IS NOT NULL DO NOTHING",
+        "INSERT INTO queue_items (topic, payload, key, attempts, last_error, run_at, created_at)
+         SELECT $1, value -> 1, value ->> 0, $2, $3, $4, $5 FROM jsonb_array_elements($6::jsonb)
+         ON CONFLICT (topic, key) WHERE key IS NOT NULL DO NOTHING",
     );
-    tx.execute(sql, args![topic, attempts, error, run_at, now, format!("[{}]", payloads.join(","))]).await?;
+    let pairs: Vec<String> =
+        texts.iter().map(|text| format!("[{},{}]", Value::from(text.key.as_deref()), text.payload)).collect();
+    tx.execute(sql, args![topic, attempts, error, run_at, now, format!("[{}]", pairs.join(","))]).await?;
     Ok(())
 }
 
@@ -276,4 +287,37 @@ pub(super) async fn count(db: &Db, topic: &'static str) -> Result<Counted, DbErr
     let sql = "SELECT COUNT(CASE WHEN state <> 'dead' THEN 1 END) AS pending,
         COUNT(CASE WHEN state = 'dead' THEN 1 END) AS dead FROM queue_items WHERE topic = $1";
     db.fetch_one(sql, args![topic]).await
+}
+
+/// A row of a journal in a file of its own: entries, one a line.
+#[derive(sqlx::FromRow)]
+pub(super) struct Lines {
+    pub id: i64,
+    pub payload: String,
+}
+
+/// Makes the table, apart from the migrations: the file holds nothing else. Answers how many entries wait.
+pub(super) async fn open_journal(db: &Db) -> Result<i64, DbError> {
+    let sql = "CREATE TABLE IF NOT EXISTS journal
+        (id INTEGER PRIMARY KEY AUTOINCREMENT, entries INTEGER NOT NULL, payload TEXT NOT NULL)";
+    db.execute(sql, args![]).await?;
+    let sql = "SELECT coalesce(sum(entries), 0) AS pending, 0 AS dead FROM journal";
+    Ok(db.fetch_one::<Counted>(sql, args![]).await?.pending)
+}
+
+/// JSON has no raw line feeds, so lines keep entries apart.
+pub(super) async fn append(tx: &mut Tx, entries: &[String]) -> Result<(), DbError> {
+    let sql = "INSERT INTO journal (entries, payload) VALUES ($1, $2)";
+    tx.execute(sql, args![entries.len() as i64, entries.join("\n")]).await?;
+    Ok(())
+}
+
+pub(super) async fn rows_after(db: &Db, row: i64, most: usize) -> Result<Vec<Lines>, DbError> {
+    db.fetch_all("SELECT id, payload FROM journal WHERE id > $1 ORDER BY id LIMIT $2", args![row, most as i64]).await
+}
+
+/// One process reads, in order: whatever comes before the last one has been read with it.
+pub(super) async fn forget_rows(tx: &mut Tx, last: i64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM journal WHERE id <= $1", args![last]).await?;
+    Ok(())
 }

@@ -66,6 +66,7 @@ mod progress_kit;
 mod progress_letters;
 mod progress_notebook;
 mod progress_replay;
+mod progress_seam;
 mod progress_reports;
 mod progress_signals;
 mod queue_leases;

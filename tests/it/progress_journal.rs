@@ -144,3 +144,22 @@ async fn events_wait_while_the_database_is_away_and_outlive_a_redis_that_forgot(
     accepted(&server, &json!([run("third", "a@x", 1, 3, None)])).await;
     stored(&db, 3).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_file_is_taken_over_by_another_journal() {
+    // While somebody holds the database for writing, accepted events stay in the file.
+    let folder = crate::support::temp_dir("journal");
+    let url = format!("sqlite://{}", folder.path().join("rows.db").display());
+    let settings = Settings::new().database(&url);
+    let mut server = Fanfare::start(settings.clone()).await;
+    let db = open(&url).await;
+    let held = db.begin().await.unwrap();
+    for n in 0..3 {
+        assert_eq!(post(&server, &json!([run(&format!("e{n}"), "a@x", n, n, None)])).await.0, 202);
+    }
+    server.kill9();
+    held.rollback().await.unwrap();
+    server.restart_as(settings.env("FANFARE__PROGRESS__JOURNAL", "table")).await;
+    stored(&db, 3).await;
+    counted_once(&db, 3).await;
+}

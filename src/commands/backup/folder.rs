@@ -56,7 +56,13 @@ pub(super) async fn copy_data(data_dir: &Path, database: Option<&Path>, to: &Pat
     }
     let history = Path::new("series/series.db");
     let rows = Path::new("fanfare.db");
-    let databases = [Some((data_dir.join(history), history)), database.map(|path| (path.to_owned(), rows))];
+    // Accepted events before the rows: what takes effect meanwhile is in both, and counts once.
+    let events = Path::new("events.db");
+    let databases = [
+        Some((data_dir.join(history), history)),
+        Some((data_dir.join(events), events)),
+        database.map(|path| (path.to_owned(), rows)),
+    ];
     for (from, name) in databases.into_iter().flatten() {
         if name == rows || from.is_file() {
             ensure!(from.is_file(), "there is no database at {}", from.display());

@@ -10,6 +10,7 @@ pub mod matches;
 pub mod monitor;
 mod options;
 pub mod place;
+mod totals_sql; // how many rows a list has
 pub mod users;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::email::{Parcel, Postman};
 use self::engine::Columns;
 pub use self::options::MatchingOptions;
+use self::totals_sql::Totals;
 use super::outbox::Outbox;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -47,6 +49,7 @@ struct Inner {
     hands: Semaphore,
     /// The jobs of the batch under way, by its id.
     columns: Mutex<Option<(i64, Arc<Columns>)>>,
+    totals: Totals,
 }
 
 /// More parts than this at once help nobody: the cores are busy and the database has its bound.
@@ -55,7 +58,16 @@ const MOST_WORKERS: usize = 8;
 impl Matching {
     pub fn new(db: Db, outbox: Outbox, clock: Clock, options: MatchingOptions, postman: Box<dyn Postman>) -> Self {
         let hands = Semaphore::new(options.workers.clamp(1, MOST_WORKERS));
-        Self(Arc::new(Inner { db, outbox, clock, options, postman, hands, columns: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            db,
+            outbox,
+            clock,
+            options,
+            postman,
+            hands,
+            columns: Mutex::new(None),
+            totals: Totals::default(),
+        }))
     }
 
     /// Runs its background work in `tasks`.

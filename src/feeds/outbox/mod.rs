@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
@@ -23,7 +23,7 @@ pub use options::RecordOptions;
 pub use record::{RecordReader, Recorder};
 pub use relay::Relay;
 
-use self::sql::{Count, Waiting};
+use self::sql::{Count, NewRow, Waiting};
 use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
@@ -66,7 +66,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes many publications of one channel in one statement: each its data, a JSON text, and its tags.
+    /// Writes many publications of one channel together: each its data, a JSON text, and its tags.
     pub async fn stage_all(
         &self,
         tx: &mut Tx,
@@ -74,17 +74,13 @@ impl Outbox {
         messages: &[(String, Tags)],
         now: DateTime<Utc>,
     ) -> Result<(), StageError> {
+        let created_at = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
         let mut rows = Vec::with_capacity(messages.len());
         for (data, tags) in messages {
-            rows.push(serde_json::json!([data, serde_json::to_string(tags)?]));
+            let tags = serde_json::to_string(tags)?;
+            rows.push(NewRow { channel, data, tags, created_at: created_at.clone() });
         }
-        let sql = tx.by_engine(
-            "INSERT INTO outbox (channel, data, tags, created_at)
-             SELECT $1, value ->> 0, value ->> 1, $2 FROM json_each($3) ORDER BY key",
-            "INSERT INTO outbox (channel, data, tags, created_at)
-             SELECT $1, value ->> 0, value ->> 1, $2 FROM jsonb_array_elements($3) WITH ORDINALITY ORDER BY ordinality",
-        );
-        tx.execute(sql, args![channel, now, serde_json::Value::from(rows)]).await?;
+        tx.execute_over(&NewRow::OVER, &rows).await?;
         Ok(())
     }
 
@@ -146,6 +142,15 @@ impl Outbox {
         let waiting: Vec<Waiting> = tx.fetch_all("SELECT id, channel, created_at FROM outbox", args![]).await?;
         let of = waiting.into_iter().filter(|row| channels.iter().any(|channel| channel.as_str() == row.channel));
         Ok(of.map(|row| (row.id, key(row.id, row.created_at))).unzip())
+    }
+
+    /// The keys of what one turn of a relay may have published of a channel, with as much again for rows that were
+    /// committed since.
+    pub(super) async fn first_keys(&self, db: &Db, channel: &Channel) -> Result<HashSet<Arc<str>>, DbError> {
+        let sql = "SELECT id, channel, created_at FROM outbox ORDER BY id LIMIT $1";
+        let first: Vec<Waiting> = db.fetch_all(sql, args![2 * relay::BATCH]).await?;
+        let of = first.into_iter().filter(|row| row.channel == channel.as_str());
+        Ok(of.map(|row| key(row.id, row.created_at)).collect())
     }
 
     /// How many of these still wait.

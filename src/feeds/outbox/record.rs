@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outbox, RecordOptions, record_sql as sql};
@@ -41,8 +40,16 @@ impl Recorder {
 
     /// Keeps rows that are still in the outbox: the id of each, where it was published, and when.
     pub(super) async fn keep(&self, tx: &mut Tx, published: &[(i64, Position, i64)]) -> Result<(), DbError> {
-        let rows = published.iter().map(|(id, at, at_ms)| json!([id, &*at.epoch, at.offset, at_ms]));
-        sql::keep(tx, rows.collect::<Vec<Value>>()).await
+        let rows: Vec<sql::PublishedRow<'_>> = published
+            .iter()
+            .map(|(id, at, at_ms)| sql::PublishedRow {
+                id: *id,
+                epoch: &at.epoch,
+                position: i64::try_from(at.offset).unwrap_or(i64::MAX),
+                at_ms: *at_ms,
+            })
+            .collect();
+        sql::keep(tx, &rows).await
     }
 
     /// Drops what is too old or too much, until `stop`.
@@ -102,7 +109,7 @@ impl Record for RecordReader {
     async fn seam(&self, channels: &[Channel], number: i64, most: usize) -> anyhow::Result<Option<Seam>> {
         // Between two turns of the relay: whatever it has published is in the record.
         let pause = self.outbox.pause(&self.db).await?;
-        if !self.outbox.is_settled() {
+        if !self.outbox.is_settled() || self.has_gone_out(channels).await? {
             pause.end().await?;
             return Ok(None);
         }
@@ -113,6 +120,33 @@ impl Record for RecordReader {
         }
         pause.end().await?;
         Ok((rest.len() <= most).then_some(Seam { rest, as_of }))
+    }
+}
+
+impl RecordReader {
+    /// To be asked during a pause: whether something on these channels is out and still waits in the outbox. Another
+    /// node's relay leaves that behind when it dies between the two; until it is recorded there is no seam.
+    async fn has_gone_out(&self, channels: &[Channel]) -> anyhow::Result<bool> {
+        if self.db.engine() != "postgres" {
+            return Ok(false);
+        }
+        for channel in channels {
+            let keys = self.outbox.first_keys(&self.db, channel).await?;
+            if keys.is_empty() {
+                continue;
+            }
+            let now = self.node.broker().position(channel).await?;
+            let last = sql::last_of_channel(&self.db, channel.as_str()).await?;
+            let known = last.filter(|last| *last.epoch == *now.epoch).map_or(0, |last| last.position.unsigned_abs());
+            if now.offset > known {
+                let past = self.node.broker().history(channel, known).await?;
+                let mut published = past.publications.iter().filter_map(|publication| publication.key.as_ref());
+                if published.any(|key| keys.contains(key)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -1,9 +1,7 @@
 //! The record's storage.
 
-use serde_json::Value;
-
-use crate::args;
 use crate::db::{Db, DbError, Tx};
+use crate::{args, over_rows};
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -21,18 +19,22 @@ struct Number {
     number: Option<i64>,
 }
 
-/// Copies rows of the outbox, `[id, epoch, offset, at_ms]` each, in this order. The data does not leave the database.
-pub(super) async fn keep(tx: &mut Tx, published: Vec<Value>) -> Result<(), DbError> {
-    let sql = tx.by_engine(
-        "INSERT INTO stream_record (channel, epoch, position, at_ms, data, tags)
-         SELECT o.channel, p.value ->> 1, p.value ->> 2, p.value ->> 3, o.data, o.tags
-         FROM json_each($1) p JOIN outbox o ON o.id = p.value ->> 0 ORDER BY p.key",
-        "INSERT INTO stream_record (channel, epoch, position, at_ms, data, tags)
-         SELECT o.channel, p.value ->> 1, (p.value ->> 2)::bigint, (p.value ->> 3)::bigint, o.data, o.tags
-         FROM jsonb_array_elements($1) WITH ORDINALITY p JOIN outbox o ON o.id = (p.value ->> 0)::bigint
-         ORDER BY p.ordinality",
-    );
-    tx.execute(sql, args![Value::from(published)]).await?;
+over_rows! {
+    /// A row of the outbox that was published: where, and when. The data does not leave the database.
+    pub struct PublishedRow<'a> {
+        pub id: i64 => "bigint",
+        pub epoch: &'a str => "text",
+        pub position: i64 => "bigint",
+        pub at_ms: i64 => "bigint",
+    }
+    before "INSERT INTO stream_record (channel, epoch, position, at_ms, data, tags)
+        SELECT o.channel, r.epoch, r.position, r.at_ms, o.data, o.tags"
+    after "JOIN outbox o ON o.id = r.id ORDER BY o.id"
+}
+
+/// Copies rows of the outbox.
+pub(super) async fn keep(tx: &mut Tx, published: &[PublishedRow<'_>]) -> Result<(), DbError> {
+    tx.execute_over(&PublishedRow::OVER, published).await?;
     Ok(())
 }
 
@@ -51,6 +53,18 @@ pub(super) async fn of_channel(db: &Db, channel: &str, after: i64, most: i64) ->
     let sql = "SELECT id, channel, epoch, position, at_ms, data, tags FROM stream_record
                WHERE channel = $1 AND id > $2 ORDER BY id LIMIT $3";
     db.fetch_all(sql, args![channel, after, most]).await
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Last {
+    pub epoch: String,
+    pub position: i64,
+}
+
+/// Where the record of a channel ends.
+pub(super) async fn last_of_channel(db: &Db, channel: &str) -> Result<Option<Last>, DbError> {
+    let sql = "SELECT epoch, position FROM stream_record WHERE channel = $1 ORDER BY id DESC LIMIT 1";
+    db.fetch_optional(sql, args![channel]).await
 }
 
 /// Drops what is older than `oldest_ms`, and the oldest beyond `messages`; some of it. Answers how many went.

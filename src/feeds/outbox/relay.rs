@@ -16,7 +16,7 @@ use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{Registry, name};
 
 /// Publications of one turn of the relay.
-const BATCH: i64 = 1_000;
+pub(super) const BATCH: i64 = 1_000;
 /// The relay looks by itself this often: for what another process has left.
 const POLL: Duration = Duration::from_secs(1);
 

@@ -2,8 +2,20 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::args;
 use crate::db::{Db, DbError, Tx};
+use crate::{args, over_rows};
+
+over_rows! {
+    /// To be written. The rows come in the order in which they are to be published.
+    pub struct NewRow<'a> {
+        pub channel: &'static str => "text",
+        pub data: &'a str => "text",
+        pub tags: String => "text",
+        pub created_at: String => "timestamptz",
+    }
+    before "INSERT INTO outbox (channel, data, tags, created_at) SELECT r.channel, r.data, r.tags, r.created_at"
+    after ""
+}
 
 #[derive(sqlx::FromRow)]
 pub(super) struct Waiting {

@@ -51,6 +51,13 @@ impl BatchHandler for Effects {
         work.into_iter().map(|event| vec![event]).collect()
     }
 
+    fn key(&self, piece: &Vec<Event>) -> Option<String> {
+        match piece.as_slice() {
+            [event] => Some(event.event_id.clone()),
+            _ => None,
+        }
+    }
+
     fn committed(&self) {
         self.outbox.committed();
     }
@@ -65,9 +72,31 @@ impl Effects {
         if new.is_empty() {
             return Ok(0);
         }
-        rows::find_cells(tx, &mut new).await?;
-        let in_cells = rows::executions(tx, &new).await?;
-        rows::sessions(tx, &new).await?;
+        let events: Vec<&Event> = new.iter().map(|it| it.event).collect();
+        // Before the commit: points of events that are not stored after all come again, and are the same points then.
+        // Together: while the database works, the points are made.
+        let (applied, kept) = tokio::join!(self.follow(tx, &mut new, &students), self.keep_points(&events));
+        applied?;
+        kept?;
+        Ok(new.len())
+    }
+
+    async fn keep_points(&self, events: &[&Event]) -> Result<(), BatchError> {
+        let points = events.iter().filter_map(|event| point::of(event)).collect();
+        self.writer.record(points).await.map_err(|error| BatchError::Unavailable(error.to_string()))
+    }
+
+    /// What follows from new events: cells, executions, states, signals, messages.
+    async fn follow(
+        &self,
+        tx: &mut Tx,
+        new: &mut [Stored<'_>],
+        students: &rows::Students<'_>,
+    ) -> Result<(), BatchError> {
+        rows::find_cells(tx, new).await?;
+        let new = &*new;
+        let in_cells = rows::executions(tx, new).await?;
+        rows::sessions(tx, new).await?;
         let now = self.clock.now();
         let ids: Vec<i64> = new.iter().map(|it| it.student_id).collect::<BTreeSet<_>>().into_iter().collect();
         let errors = store_sql::errors_in_row(tx, &ids.iter().map(|id| IdRow { id: *id }).collect::<Vec<_>>()).await?;
@@ -75,7 +104,7 @@ impl Effects {
         let before: HashMap<i64, State> =
             state_sql::lock(tx, &ids).await?.into_iter().map(|state| (state.student_id, state)).collect();
         let mut after = BTreeMap::new();
-        for stored in &new {
+        for stored in new {
             let state = after
                 .entry(stored.student_id)
                 .or_insert_with(|| before.get(&stored.student_id).cloned().unwrap_or_else(|| first_state(stored)));
@@ -93,7 +122,7 @@ impl Effects {
         let states: Vec<State> = after.values().cloned().collect();
         state_sql::save(tx, &states).await?;
         let mut messages = Vec::with_capacity(new.len());
-        for stored in &new {
+        for stored in new {
             if let Some(state) = after.get(&stored.student_id) {
                 let class = students.get(stored.event.user_id.as_str()).and_then(|it| it.class.clone());
                 messages.push(told(stored, state, class, &in_cells).map_err(failed)?);
@@ -104,10 +133,7 @@ impl Effects {
             StageError::Db(error) => error.into(),
             StageError::Json(error) => failed(error),
         })?;
-        // Before the commit: points of events that are not stored after all come again, and are the same points then.
-        let points = new.iter().filter_map(|stored| point::of(stored.event)).collect();
-        self.writer.record(points).await.map_err(|error| BatchError::Unavailable(error.to_string()))?;
-        Ok(new.len())
+        Ok(())
     }
 
     async fn track_help(&self, tx: &mut Tx, state: &mut State, stored: &Stored<'_>) -> Result<(), BatchError> {

@@ -35,7 +35,7 @@ pub use self::signals::Watch;
 use super::outbox::Outbox;
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::queue::{Intake, IntakeError, Queue, RedisStream};
+use crate::queue::{Intake, IntakeError, Journal, Queue};
 use crate::series::Writer;
 use crate::telemetry::{Registry, name};
 
@@ -155,16 +155,19 @@ impl Effects {
         Self { clock, outbox, writer, options, stored: counter("stored"), duplicates: counter("duplicate") }
     }
 
-    /// Applies events until `stop`: those of `stream`, where there is one, and those of the table, where what failed
-    /// before waits in either case.
-    pub async fn run(self, queue: Queue, stream: Option<RedisStream>, stop: CancellationToken) {
+    /// Applies events until `stop`: those of the journal, and those of the table, where what failed before waits in any
+    /// case.
+    pub async fn run(self, queue: Queue, journal: Journal, stop: CancellationToken) {
         let limit = self.options.batch_entries;
         let table = queue.run_batches(TOPIC, &self, limit, stop.clone());
-        match stream {
-            Some(stream) => {
+        match journal {
+            Journal::Redis(stream) => {
                 tokio::join!(table, stream.run(&queue, TOPIC, &self, stop));
             }
-            None => table.await,
+            Journal::File(file) => {
+                tokio::join!(table, file.run(&queue, TOPIC, &self, stop));
+            }
+            Journal::Table(_) => table.await,
         }
     }
 }

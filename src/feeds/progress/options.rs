@@ -9,11 +9,12 @@ use crate::queue::JournalOptions;
 pub struct ProgressOptions {
     /// Whether `serve` applies events itself. Without it a `fanfare worker` has to run.
     pub worker: bool,
-    /// Where accepted events wait: `auto` (Redis when there is one), `table`, `redis`.
+    /// Where accepted events wait: `auto` (Redis when there is one, else a file beside an embedded database that this
+    /// process alone works on, else the table), `table`, `redis`.
     pub journal: JournalChoice,
     /// Accepted requests that may wait; one more is refused with 503.
     pub max_entries: usize,
-    /// Requests whose events are applied in one transaction.
+    /// Requests whose events are applied in one transaction, at most; some megabytes of them are enough.
     pub batch_entries: usize,
     /// Redis: an entry whose worker has been silent for so long is another's to take.
     pub claim_idle_ms: u64,

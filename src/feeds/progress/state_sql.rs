@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::store_sql::time;
-use crate::args;
 use crate::db::{Db, DbError, Tx};
+use crate::{args, over_rows};
 
 /// The latest state of a student. The four signals are those that were told last.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -45,52 +45,66 @@ pub async fn lock(tx: &mut Tx, students: &[i64]) -> Result<Vec<State>, DbError> 
     tx.fetch_all(tx.by_engine(sqlite, postgres), args![Value::from(students)]).await
 }
 
-impl State {
-    fn row(&self) -> Value {
-        json!({
-            "student_id": self.student_id, "notebook_id": self.notebook_id, "cell_id": self.cell_id,
-            "session_id": self.session_id, "position_at": time(self.position_at),
-            "last_event_at": time(self.last_event_at), "last_received_at": time(self.last_received_at),
-            "errors_in_row": self.errors_in_row, "help_at": self.help_at.map(time),
-            "help_received_at": self.help_received_at.map(time), "help_stop_at": self.help_stop_at.map(time),
-            "is_stuck": self.is_stuck, "is_failing": self.is_failing, "is_asking": self.is_asking,
-            "is_idle": self.is_idle,
-        })
+over_rows! {
+    #[derive(Debug)]
+    pub struct StateRow<'a> {
+        pub student_id: i64 => "bigint",
+        pub notebook_id: Option<i64> => "bigint",
+        pub cell_id: Option<i64> => "bigint",
+        pub session_id: Option<&'a str> => "text",
+        pub position_at: String => "timestamptz",
+        pub last_event_at: String => "timestamptz",
+        pub last_received_at: String => "timestamptz",
+        pub errors_in_row: i64 => "bigint",
+        pub help_at: Option<String> => "timestamptz",
+        pub help_received_at: Option<String> => "timestamptz",
+        pub help_stop_at: Option<String> => "timestamptz",
+        pub is_stuck: bool => "boolean",
+        pub is_failing: bool => "boolean",
+        pub is_asking: bool => "boolean",
+        pub is_idle: bool => "boolean",
+    }
+    before "INSERT INTO student_states (student_id, notebook_id, cell_id, session_id, position_at, last_event_at,
+            last_received_at, errors_in_row, help_at, help_received_at, help_stop_at, is_stuck, is_failing, is_asking,
+            is_idle)
+        SELECT r.student_id, r.notebook_id, r.cell_id, r.session_id, r.position_at, r.last_event_at, r.last_received_at,
+            r.errors_in_row, r.help_at, r.help_received_at, r.help_stop_at, r.is_stuck, r.is_failing, r.is_asking,
+            r.is_idle"
+    after "WHERE true ON CONFLICT (student_id) DO UPDATE SET notebook_id = excluded.notebook_id,
+        cell_id = excluded.cell_id, session_id = excluded.session_id, position_at = excluded.position_at,
+        last_event_at = excluded.last_event_at, last_received_at = excluded.last_received_at,
+        errors_in_row = excluded.errors_in_row, help_at = excluded.help_at,
+        help_received_at = excluded.help_received_at, help_stop_at = excluded.help_stop_at,
+        is_stuck = excluded.is_stuck, is_failing = excluded.is_failing, is_asking = excluded.is_asking,
+        is_idle = excluded.is_idle"
+}
+
+impl<'a> From<&'a State> for StateRow<'a> {
+    fn from(state: &'a State) -> Self {
+        Self {
+            student_id: state.student_id,
+            notebook_id: state.notebook_id,
+            cell_id: state.cell_id,
+            session_id: state.session_id.as_deref(),
+            position_at: time(state.position_at),
+            last_event_at: time(state.last_event_at),
+            last_received_at: time(state.last_received_at),
+            errors_in_row: state.errors_in_row,
+            help_at: state.help_at.map(time),
+            help_received_at: state.help_received_at.map(time),
+            help_stop_at: state.help_stop_at.map(time),
+            is_stuck: state.is_stuck,
+            is_failing: state.is_failing,
+            is_asking: state.is_asking,
+            is_idle: state.is_idle,
+        }
     }
 }
 
 /// Writes whole states, new ones and old ones alike.
 pub async fn save(tx: &mut Tx, states: &[State]) -> Result<(), DbError> {
-    let rows: Vec<Value> = states.iter().map(State::row).collect();
-    let sql = tx.by_engine(
-        "INSERT INTO student_states (student_id, notebook_id, cell_id, session_id, position_at, last_event_at,
-             last_received_at, errors_in_row, help_at, help_received_at, help_stop_at, is_stuck, is_failing, is_asking,
-             is_idle)
-         SELECT value ->> 'student_id', value ->> 'notebook_id', value ->> 'cell_id', value ->> 'session_id',
-             value ->> 'position_at', value ->> 'last_event_at', value ->> 'last_received_at',
-             value ->> 'errors_in_row', value ->> 'help_at', value ->> 'help_received_at', value ->> 'help_stop_at',
-             value ->> 'is_stuck', value ->> 'is_failing', value ->> 'is_asking', value ->> 'is_idle'
-         FROM json_each($1) WHERE true
-         ON CONFLICT (student_id) DO UPDATE SET notebook_id = excluded.notebook_id, cell_id = excluded.cell_id,
-             session_id = excluded.session_id, position_at = excluded.position_at,
-             last_event_at = excluded.last_event_at, last_received_at = excluded.last_received_at,
-             errors_in_row = excluded.errors_in_row, help_at = excluded.help_at,
-             help_received_at = excluded.help_received_at, help_stop_at = excluded.help_stop_at,
-             is_stuck = excluded.is_stuck, is_failing = excluded.is_failing, is_asking = excluded.is_asking,
-             is_idle = excluded.is_idle",
-        "INSERT INTO student_states SELECT * FROM jsonb_to_recordset($1) AS r(student_id bigint, notebook_id bigint,
-             cell_id bigint, session_id text, position_at timestamptz, last_event_at timestamptz,
-             last_received_at timestamptz, errors_in_row bigint, help_at timestamptz, help_received_at timestamptz,
-             help_stop_at timestamptz, is_stuck boolean, is_failing boolean, is_asking boolean, is_idle boolean)
-         ON CONFLICT (student_id) DO UPDATE SET notebook_id = excluded.notebook_id, cell_id = excluded.cell_id,
-             session_id = excluded.session_id, position_at = excluded.position_at,
-             last_event_at = excluded.last_event_at, last_received_at = excluded.last_received_at,
-             errors_in_row = excluded.errors_in_row, help_at = excluded.help_at,
-             help_received_at = excluded.help_received_at, help_stop_at = excluded.help_stop_at,
-             is_stuck = excluded.is_stuck, is_failing = excluded.is_failing, is_asking = excluded.is_asking,
-             is_idle = excluded.is_idle",
-    );
-    tx.execute(sql, args![Value::from(rows)]).await?;
+    let rows: Vec<StateRow<'_>> = states.iter().map(StateRow::from).collect();
+    tx.execute_over(&StateRow::OVER, &rows).await?;
     Ok(())
 }
 

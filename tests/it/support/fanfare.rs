@@ -154,6 +154,12 @@ impl Fanfare {
         self.child.signal(Signal::SIGCONT);
     }
 
+    /// Starts it again with other settings on the same folder.
+    pub async fn restart_as(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.restart().await;
+    }
+
     /// Starts it again on the same port and data folder; ends it first when it still runs.
     pub async fn restart(&mut self) {
         self.child.kill();

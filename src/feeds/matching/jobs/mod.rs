@@ -86,7 +86,7 @@ impl Matching {
     }
 
     pub async fn jobs(&self, query: &Narrowing, page: PageRequest) -> Result<Page<Job>, Failure> {
-        let (jobs, total) = sql::list(&self.0.db, query, page).await?;
+        let (jobs, total) = sql::list(&self.0.db, &self.0.totals, query, page).await?;
         Ok(Page::new(jobs, page, total))
     }
 

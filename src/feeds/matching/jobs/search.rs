@@ -61,7 +61,7 @@ impl Narrowing {
             .filter_some(
                 db.by_engine(
                     "occupation_category IN (SELECT value FROM json_each(?))",
-                    "occupation_category IN (SELECT jsonb_array_elements_text(?))",
+                    "occupation_category = ANY (ARRAY(SELECT jsonb_array_elements_text(?)))",
                 ),
                 has_list(&self.occupation_categories),
             )
@@ -85,6 +85,8 @@ impl Narrowing {
                 ),
                 self.location.as_deref().map(containing),
             );
+        // Whatever contains it has its bigrams: the index leaves few to compare.
+        sql = having(db, sql, &terms(&fold(self.location.as_deref().unwrap_or_default())));
         if let Some((point, radius_m)) = self.around {
             let reach = chord(radius_m) + 1;
             sql = sql.filter("geo_x >= ?", point.x - reach).filter("geo_x <= ?", point.x + reach);
@@ -98,16 +100,7 @@ impl Narrowing {
     /// Each word must be there: its bigrams by the index, then itself in the text.
     fn text(&self, db: &Db, mut sql: Sql) -> Sql {
         let folded = fold(self.keyword.as_deref().unwrap_or_default());
-        let grams = terms(&folded);
-        if !grams.is_empty() {
-            let quoted: Vec<String> = grams.split(' ').map(|gram| format!("\"{gram}\"")).collect();
-            sql = match db.engine() {
-                "sqlite" => {
-                    sql.filter("id IN (SELECT rowid FROM jobs_fts WHERE jobs_fts MATCH ?)", quoted.join(" AND "))
-                }
-                _ => sql.filter("string_to_array(search_terms, ' ') @> string_to_array(?, ' ')", grams),
-            };
-        }
+        sql = having(db, sql, &terms(&folded));
         for word in words(&folded) {
             sql = sql.filter("search_text LIKE ? ESCAPE '\\'", containing(word));
         }
@@ -148,6 +141,18 @@ impl Narrowing {
             (SortBy::ExpiresAt, false) => " ORDER BY expires_at NULLS LAST, id",
             (SortBy::ExpiresAt, true) => " ORDER BY expires_at DESC NULLS LAST, id DESC",
         })
+    }
+}
+
+/// Narrows to the jobs that have all of these bigrams.
+fn having(db: &Db, sql: Sql, grams: &str) -> Sql {
+    if grams.is_empty() {
+        return sql;
+    }
+    let quoted: Vec<String> = grams.split(' ').map(|gram| format!("\"{gram}\"")).collect();
+    match db.engine() {
+        "sqlite" => sql.filter("id IN (SELECT rowid FROM jobs_fts WHERE jobs_fts MATCH ?)", quoted.join(" AND ")),
+        _ => sql.filter("string_to_array(search_terms, ' ') @> string_to_array(?, ' ')", grams),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::db::{Db, DbError, Sql, Tx};
 use crate::feeds::body::utc;
 use crate::feeds::matching::fold::{fold, terms};
 use crate::feeds::matching::place::Point;
+use crate::feeds::matching::totals_sql::Totals;
 use crate::feeds::page::PageRequest;
 
 /// A job as it is stored.
@@ -269,15 +270,15 @@ struct Count {
 const COUNTED: i64 = 1_000;
 
 /// One page, and how many jobs there are in all.
-pub async fn list(db: &Db, query: &Narrowing, page: PageRequest) -> Result<(Vec<Job>, i64), DbError> {
-    let count = if query.keyword.is_some() {
+pub async fn list(db: &Db, totals: &Totals, query: &Narrowing, page: PageRequest) -> Result<(Vec<Job>, i64), DbError> {
+    let total = if query.keyword.is_some() {
         // Each hit is read and compared, so they are not all counted: a common word has most jobs.
         let some = query.narrow(db, Sql::new("SELECT count(*) AS count FROM (SELECT 1 FROM jobs"));
-        some.push(" LIMIT ").bind(COUNTED).push(") AS found")
+        let count = some.push(" LIMIT ").bind(COUNTED).push(") AS found");
+        db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count)
     } else {
-        query.narrow(db, Sql::new("SELECT count(*) AS count FROM jobs"))
+        totals.of(db, query.narrow(db, Sql::new("SELECT 1 FROM jobs"))).await?
     };
-    let total: i64 = db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count);
     let select = query.narrow(db, Sql::new(concat!("SELECT ", columns!(), " FROM jobs")));
     let select = query.order(select).push(" LIMIT ").bind(page.limit);
     Ok((db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await?, total))

@@ -15,7 +15,7 @@ impl Matching {
 
     pub async fn match_figures(&self) -> Result<Value, Failure> {
         let db = &self.0.db;
-        Ok(json!({"totals": sql::counts(db).await?, "batches": sql::matches(db).await?}))
+        Ok(json!({"totals": sql::counts(db, &self.0.totals).await?, "batches": sql::matches(db).await?}))
     }
 
     pub async fn queue_figures(&self) -> Result<Value, Failure> {

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::args;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Sql};
+use crate::feeds::matching::totals_sql::Totals;
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub struct BatchFigures {
@@ -29,7 +30,7 @@ pub struct QueueDepth {
     pub items: i64,
 }
 
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize)]
 pub struct Counts {
     pub active_jobs: i64,
     pub active_users: i64,
@@ -44,10 +45,11 @@ pub async fn batches(db: &Db) -> Result<Vec<BatchFigures>, DbError> {
     db.fetch_all(sql, args![]).await
 }
 
-/// Of the last ten batches that matched somebody.
+/// Of the last ten batches that matched users.
 pub async fn matches(db: &Db) -> Result<Vec<MatchFigures>, DbError> {
     let sql = "SELECT batch_id, count(*) AS users, CAST(sum(match_count) AS BIGINT) AS matches, \
-               avg(best_score) AS mean_best_score FROM recommendations GROUP BY batch_id ORDER BY batch_id DESC LIMIT 10";
+               avg(best_score) AS mean_best_score FROM recommendations WHERE batch_id IN (SELECT id FROM batches \
+               WHERE batch_type = 'daily_matching' ORDER BY id DESC LIMIT 10) GROUP BY batch_id ORDER BY batch_id DESC";
     db.fetch_all(sql, args![]).await
 }
 
@@ -56,11 +58,13 @@ pub async fn queues(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
     db.fetch_all(sql, args![]).await
 }
 
-pub async fn counts(db: &Db) -> Result<Counts, DbError> {
-    let sql = "SELECT (SELECT count(*) FROM jobs WHERE status = 'active') AS active_jobs, \
-               (SELECT count(*) FROM users WHERE status = 'active') AS active_users, \
-               (SELECT count(*) FROM match_emails WHERE state = 'queued') AS mails_queued, \
-               (SELECT count(*) FROM match_emails WHERE state = 'sent') AS mails_sent, \
-               (SELECT count(*) FROM match_emails WHERE state = 'bounced') AS mails_bounced";
-    db.fetch_one(sql, args![]).await
+pub async fn counts(db: &Db, totals: &Totals) -> Result<Counts, DbError> {
+    let of = |rows: &'static str| totals.of(db, Sql::new(rows));
+    Ok(Counts {
+        active_jobs: of("SELECT 1 FROM jobs WHERE status = 'active'").await?,
+        active_users: of("SELECT 1 FROM users WHERE status = 'active'").await?,
+        mails_queued: of("SELECT 1 FROM match_emails WHERE state = 'queued'").await?,
+        mails_sent: of("SELECT 1 FROM match_emails WHERE state = 'sent'").await?,
+        mails_bounced: of("SELECT 1 FROM match_emails WHERE state = 'bounced'").await?,
+    })
 }

@@ -53,7 +53,7 @@ impl Matching {
     }
 
     pub async fn users(&self, query: &ListQuery, page: PageRequest) -> Result<Page<User>, Failure> {
-        let (users, total) = sql::list(&self.0.db, query, page).await?;
+        let (users, total) = sql::list(&self.0.db, &self.0.totals, query, page).await?;
         Ok(Page::new(users, page, total))
     }
 

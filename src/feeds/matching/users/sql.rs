@@ -8,6 +8,7 @@ use super::{NewUser, Profile};
 use crate::args;
 use crate::db::{Db, DbError, Sql, Tx};
 use crate::feeds::body::utc;
+use crate::feeds::matching::totals_sql::Totals;
 use crate::feeds::page::PageRequest;
 
 /// A user as stored, with the profile. The unsubscribe token stays inside.
@@ -218,7 +219,7 @@ struct Count {
     count: i64,
 }
 
-pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<User>, i64), DbError> {
+pub async fn list(db: &Db, totals: &Totals, query: &ListQuery, page: PageRequest) -> Result<(Vec<User>, i64), DbError> {
     let narrowed = |sql: Sql| {
         let sql = match query.status {
             Some(status) => sql.filter("status = ?", status),
@@ -232,8 +233,7 @@ pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<
             query.keyword.as_deref().map(str::to_lowercase),
         )
     };
-    let count = narrowed(Sql::new("SELECT count(*) AS count FROM users"));
-    let total = db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count);
+    let total = totals.of(db, narrowed(Sql::new("SELECT 1 FROM users"))).await?;
     let order = match (query.sort_by, query.descending) {
         (SortBy::Id, false) => " ORDER BY id",
         (SortBy::Id, true) => " ORDER BY id DESC",

@@ -1,0 +1,61 @@
+//! How many rows a list has in all. Up to a thousand they are counted for each answer; more than that are counted now and
+//! then, because nobody turns the pages of a hundred thousand jobs by their exact number, and each count reads them all.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::db::{Db, DbError, Sql};
+
+/// Totals up to here are exact in every answer.
+const EXACT: i64 = 1_000;
+/// A larger total may be so old.
+const AGE: Duration = Duration::from_secs(5);
+/// Larger totals that are remembered; then all are forgotten.
+const REMEMBERED: usize = 1_000;
+
+/// Cheap to make; one for all lists.
+#[derive(Default)]
+pub struct Totals(Mutex<HashMap<String, (Instant, i64)>>);
+
+#[derive(sqlx::FromRow)]
+struct Count {
+    count: i64,
+}
+
+impl Totals {
+    /// How many rows `narrowed` finds; `narrowed` completes a statement that begins with `SELECT 1 FROM …`.
+    pub async fn of(&self, db: &Db, narrowed: Sql) -> Result<i64, DbError> {
+        let some = Sql::new("SELECT count(*) AS count FROM (").append(narrowed.clone());
+        let some = count(db, some.push(" LIMIT ").bind(EXACT + 1).push(") AS found")).await?;
+        if some <= EXACT {
+            return Ok(some);
+        }
+        let key = format!("{narrowed:?}");
+        let known = self.lock().get(&key).copied();
+        if let Some((at, total)) = known
+            && at.elapsed() < AGE
+        {
+            return Ok(total);
+        }
+        if let Some((_, total)) = known {
+            // Whoever comes while it is counted again is told the old one.
+            self.lock().insert(key.clone(), (Instant::now(), total));
+        }
+        let total = count(db, Sql::new("SELECT count(*) AS count FROM (").append(narrowed).push(") AS found")).await?;
+        let mut totals = self.lock();
+        if totals.len() >= REMEMBERED {
+            totals.clear();
+        }
+        totals.insert(key, (Instant::now(), total));
+        Ok(total)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, i64)>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+async fn count(db: &Db, sql: Sql) -> Result<i64, DbError> {
+    Ok(db.fetch_built::<Count>(sql).await?.first().map_or(0, |row| row.count))
+}
