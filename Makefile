@@ -64,6 +64,8 @@ test: test-setup lint ## every check and every test (installs what is missing)
 	cargo test --locked --lib --test it --no-run
 	loadtest/smoke-ci $(CARGO_TARGET_DIR)/debug/fanfare
 	scripts/check-instructions
+	scripts/check-nginx
+	scripts/check-manifests
 	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
 
 .PHONY: lint
@@ -74,8 +76,14 @@ lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web p
 	cd loadtest && npm run check
 
 .PHONY: audit
-audit: ## licenses, sources and known advisories of every crate (needs `cargo install cargo-deny`)
+audit: ## licenses, sources and known advisories of every crate and npm package (needs `cargo install cargo-deny cargo-audit`)
 	cargo deny --locked check
+	if command -v cargo-audit >/dev/null; then cargo audit; fi
+	cd web && npm audit --audit-level=moderate
+
+.PHONY: sbom
+sbom: ## what the program and the page are made of, as CycloneDX, in target/sbom
+	scripts/sbom $(CARGO_TARGET_DIR)/sbom
 
 .PHONY: bench
 bench: build $(VENV)/.stamp ## the smoke load test against the release binary, with figures
@@ -103,9 +111,22 @@ microbench: ## what the stream's parts cost, by criterion
 model: test-setup ## random runs of the whole against a model (SEEDS=1000; SEEDS=:17 plays one again)
 	FANFARE_MODEL_SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- stream_model --nocapture
 
+.PHONY: chaos
+chaos: test-setup ## kill, cut off, freeze and fill what a node depends on, again and again (ROUNDS=20)
+	for round in $$(seq $(or $(ROUNDS),20)); do cargo test --locked --test it -- chaos_ stream_silence stream_topologies; done
+
 .PHONY: soak
 soak: build $(VENV)/.stamp ## hours of load on one server: memory, descriptors and latency must not grow (MINUTES=60)
 	scripts/soak $(or $(MINUTES),60)
+
+.PHONY: screenshots
+screenshots: web ## the pictures in docs/screenshots, of a server filled with invented data (MINUTES=3)
+	cargo build --locked
+	node web/e2e/screenshots.mjs $(CARGO_TARGET_DIR)/debug/fanfare docs/screenshots --minutes=$(or $(MINUTES),3)
+
+.PHONY: frames
+frames: web ## what 1,000 updates a second cost the inventory page, by the browser's trace (SECONDS=60)
+	node web/e2e/frames.mjs --seconds=$(or $(SECONDS),60)
 
 .PHONY: lock
 lock: ## renew the Python requirements with their hashes from the .in files

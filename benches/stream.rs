@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::stream::{AudienceSpec, Channel, Filter, Kind, Probe, Publication, Term};
-use fanfare::wire::{Decoder, Dialect};
+use fanfare::wire::{Decoder, Dialect, Reading};
 
 const SMALL: &str = r#"{"message_type":"price_update","action":"updated","inventory_id":7,"sku":"LAPTOP-001","old_price":1000,"new_price":1100.5,"currency":"JPY"}"#;
 
@@ -29,7 +29,7 @@ fn spec(filter: Filter) -> AudienceSpec {
 }
 
 fn term(field: &str, value: &str) -> Term {
-    Term { fields: vec![field.into()], values: vec![value.into()] }
+    Term { on: None, fields: vec![field.into()], values: vec![value.into()] }
 }
 
 fn encode(c: &mut Criterion) {
@@ -74,7 +74,8 @@ fn decode(c: &mut Criterion) {
             || frame.clone(),
             |mut input| {
                 let mut count = 0;
-                Decoder::default().read(&mut input, 65_536, &mut |_| count += 1).expect("a message");
+                let reading = Reading { max_message_bytes: 65_536, deflated: false };
+                Decoder::default().read(&mut input, reading, &mut |_| count += 1).expect("a message");
                 count
             },
             BatchSize::SmallInput,

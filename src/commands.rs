@@ -1,5 +1,7 @@
 //! What each command of the command line does.
 
+mod backup;
+mod supervisor; // systemd
 mod user;
 
 use std::future::Future;
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +23,10 @@ use crate::config::{Loaded, LogFormat, Overrides};
 use crate::http::server;
 use crate::queue::Queue;
 use crate::series::Influx;
-use crate::{demo, telemetry};
+use crate::{contract, demo, telemetry};
 
+use self::supervisor::{Supervisor, handed_over};
+pub use backup::BackupCommand;
 pub use user::UserCommand;
 
 /// What the command line may say about where a server lives.
@@ -65,12 +70,49 @@ pub fn serve(loaded: Loaded) -> anyhow::Result<()> {
     tracing::info!(descriptors, "starting");
     block_on(async {
         let listen = loaded.settings.server.listen;
+        let scheme = if loaded.settings.server.tls_cert.is_some() { "https" } else { "http" };
+        let (supervisor, handed) = (Supervisor::from_environment()?, handed_over()?);
+        if let Some(handed) = &handed {
+            loaded.settings.may_listen_on(handed.local_addr()?)?;
+        }
         let app = App::build(loaded.settings).await?;
-        let listener = server::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        say(&format!("listening on http://{}", listener.local_addr()?))?;
-        app.serve(listener, on_signal()?).await;
+        let listener = match handed {
+            Some(handed) => TcpListener::from_std(handed)?,
+            None => server::bind(listen).with_context(|| format!("cannot listen on {listen}"))?,
+        };
+        say(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
+        let (stop, hub, ended) = (on_signal()?, app.hub(), CancellationToken::new());
+        let supervised = async {
+            supervisor.tell("READY=1\nSTATUS=serving");
+            let lives = async || drop(hub.ledger().await);
+            let watching = supervisor.watch(lives, ended.clone());
+            let stopping = async {
+                stop.cancelled().await;
+                supervisor.tell("STOPPING=1\nSTATUS=streams are told to reconnect");
+            };
+            tokio::join!(watching, stopping);
+        };
+        let serving = async {
+            app.serve(listener, stop.clone()).await;
+            ended.cancel();
+        };
+        tokio::join!(serving, supervised);
+        telemetry::flush(Duration::from_secs(2)).await;
         Ok(())
     })
+}
+
+/// Which document of the contract.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Document {
+    Openapi,
+    Asyncapi,
+}
+
+/// Prints it, as the server answers it.
+pub fn contract(document: Document) -> anyhow::Result<()> {
+    let document = if matches!(document, Document::Openapi) { contract::openapi() } else { contract::asyncapi() };
+    say(&serde_json::to_string_pretty(document)?)
 }
 
 /// Works on the queue until SIGINT or SIGTERM.
@@ -169,6 +211,12 @@ pub fn user(loaded: Loaded, command: UserCommand) -> anyhow::Result<()> {
     block_on(user::run(loaded.settings, command))
 }
 
+/// Backups of what lies in the data folder.
+pub fn backup(loaded: Loaded, command: BackupCommand) -> anyhow::Result<()> {
+    start_logging(&loaded)?;
+    block_on(backup::run(loaded.settings, command))
+}
+
 pub fn check_config(loaded: Loaded) -> anyhow::Result<()> {
     say(loaded.print()?.trim_end())
 }
@@ -177,15 +225,18 @@ pub fn demo(options: demo::DemoOptions) -> anyhow::Result<()> {
     block_on(demo::run(options))
 }
 
-/// One line on standard error, whatever went wrong.
-pub fn refuse(error: anyhow::Error) -> ExitCode {
+/// How the process ends: with one line on standard error, whatever went wrong.
+pub fn ended(done: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("fanfare: {}", format!("{error:#}").replace('\n', " "));
     ExitCode::FAILURE
 }
 
 fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
     let log = &loaded.settings.log;
-    telemetry::start_logging(&log.level, log.format == LogFormat::Json).context("log.level (LOG_LEVEL)")
+    let json = log.format == LogFormat::Json;
+    let spec = telemetry::LogSpec { level: &log.level, json, audit_file: log.audit_file.as_deref() };
+    telemetry::start(&spec, &loaded.settings.telemetry)
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

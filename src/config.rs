@@ -1,17 +1,19 @@
 //! Settings: raw → checked, before a port is bound. `config/default.toml` < a file < the environment; unknown keys are
 //! refused by name; secrets cannot be printed.
 
+mod environment; // names that deployments already use
 mod print;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use config::{Config, File, FileFormat};
 use serde::Deserialize;
 
 use crate::alerts::{AlertOptions, SmtpOptions};
 use crate::auth::{AuthOptions, Secret};
+use crate::contract::ContractOptions;
 use crate::db::DbOptions;
 use crate::feeds::RecordOptions;
 use crate::feeds::matching::MatchingOptions;
@@ -24,30 +26,9 @@ use crate::queue::QueueOptions;
 use crate::series::{InfluxOptions, SeriesOptions};
 use crate::session::LimitOptions;
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
+use crate::telemetry::TelemetryOptions;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
-
-/// Names that deployments set already, and the keys they stand for.
-const NAMES: &[(&str, &str)] = &[
-    ("DATABASE_URL", "database.url"),
-    ("DB_POOL_SIZE", "database.pool_size"),
-    ("DB_MAX_OVERFLOW", "database.max_overflow"),
-    ("REDIS_URL", "redis.url"),
-    ("INFLUXDB_URL", "influxdb.url"),
-    ("INFLUXDB_TOKEN", "influxdb.token"),
-    ("INFLUXDB_ORG", "influxdb.org"),
-    ("INFLUXDB_BUCKET", "influxdb.bucket"),
-    ("SECRET_KEY", "auth.secret_key"),
-    ("JWT_SECRET_KEY", "auth.jwt_secret_key"),
-    ("ALLOWED_ORIGINS", "edge.allowed_origins"),
-    ("LOG_LEVEL", "log.level"),
-    ("SMTP_HOST", "smtp.host"),
-    ("SMTP_PORT", "smtp.port"),
-    ("SMTP_USER", "smtp.user"),
-    ("SMTP_PASSWORD", "smtp.password"),
-    ("FROM_EMAIL", "smtp.from"),
-];
-const PREFIX: &str = "FANFARE__";
 
 /// Everything that can be set; each part's options stand beside the part.
 #[derive(Debug, Deserialize)]
@@ -55,6 +36,7 @@ const PREFIX: &str = "FANFARE__";
 pub struct Settings {
     pub server: Server,
     pub log: Log,
+    pub telemetry: TelemetryOptions,
     pub auth: AuthOptions,
     pub http: ServerOptions,
     pub edge: EdgeOptions,
@@ -73,6 +55,7 @@ pub struct Settings {
     pub alerts: AlertOptions,
     pub series: SeriesOptions,
     pub influxdb: InfluxDb,
+    pub contract: ContractOptions,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +63,9 @@ pub struct Settings {
 pub struct Server {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
+    /// PEM files of the certificate's chain and its key; without them the server speaks plain HTTP.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     /// How long a stop may take in all.
     pub drain_timeout_ms: u64,
 }
@@ -89,6 +75,8 @@ pub struct Server {
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
+    /// Security events, beside the log: JSON lines, of every level.
+    pub audit_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -134,6 +122,10 @@ pub struct Database {
     pub max_overflow: u32,
     pub acquire_timeout_ms: u64,
     pub recycle_s: u64,
+    /// Read replicas, by spaces: READ_DATABASE_URL_1 and so on.
+    pub read_urls: Secret,
+    pub slow_ms: u64,
+    pub explain_slow: bool,
 }
 
 impl Database {
@@ -143,6 +135,9 @@ impl Database {
             max_overflow: self.max_overflow,
             acquire_timeout_ms: self.acquire_timeout_ms,
             recycle_s: self.recycle_s,
+            read_urls: self.read_urls.expose().to_owned(),
+            slow_ms: self.slow_ms,
+            explain_slow: self.explain_slow,
         }
     }
 }
@@ -192,7 +187,7 @@ impl Loaded {
         if let Some(path) = file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml));
         }
-        for (key, value) in from_environment(environment) {
+        for (key, value) in environment::from_environment(environment) {
             builder = builder.set_override(key, value)?;
         }
         if let Some(listen) = overrides.listen {
@@ -222,9 +217,18 @@ impl Settings {
         }
     }
 
+    /// Refuses an open server anywhere but on loopback, whoever has opened the socket.
+    pub fn may_listen_on(&self, address: SocketAddr) -> anyhow::Result<()> {
+        let refused = self.auth.is_open() && !address.ip().is_loopback();
+        let why = "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only";
+        ensure!(!refused, "{why}, not on {address}");
+        Ok(())
+    }
+
     /// Rules over several settings; each refusal is one line that names them.
     fn check(&self) -> anyhow::Result<()> {
         self.auth.check()?;
+        self.telemetry.check()?;
         self.queue.check()?;
         self.progress.check()?;
         ensure!(
@@ -234,12 +238,11 @@ impl Settings {
         self.alerts.check(&self.smtp)?;
         self.series.check()?;
         self.influxdb.options()?;
-        if self.auth.is_open() && !self.server.listen.ip().is_loopback() {
-            bail!(
-                "without SECRET_KEY or API keys the server is open to everybody, so it listens on loopback only, not on {}",
-                self.server.listen
-            );
-        }
+        ensure!(
+            self.server.tls_cert.is_some() == self.server.tls_key.is_some(),
+            "server.tls_cert and server.tls_key go together: both or neither"
+        );
+        self.may_listen_on(self.server.listen)?;
         let stream = &self.stream;
         ensure!(
             (1..stream.ping_interval_s).contains(&stream.pong_timeout_s),
@@ -257,31 +260,6 @@ impl Settings {
         );
         Ok(())
     }
-}
-
-/// Keys and values of all variables that are ours. REDIS_HOST and REDIS_PORT make a URL when REDIS_URL is not set.
-fn from_environment(environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let (mut found, mut host, mut port) = (Vec::new(), None, "6379".to_owned());
-    for (name, value) in environment {
-        if let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == name) {
-            // Compose files pass unset variables on as empty ones.
-            if !value.is_empty() {
-                found.push((key.to_string(), value));
-            }
-        } else if let Some(key) = name.strip_prefix(PREFIX) {
-            found.push((key.to_ascii_lowercase().replace("__", "."), value));
-        } else if name == "REDIS_HOST" && !value.is_empty() {
-            host = Some(value);
-        } else if name == "REDIS_PORT" && !value.is_empty() {
-            port = value;
-        }
-    }
-    if let Some(host) = host
-        && !found.iter().any(|(key, _)| key == "redis.url")
-    {
-        found.push(("redis.url".into(), format!("redis://{host}:{port}")));
-    }
-    found
 }
 
 #[cfg(test)]
@@ -306,6 +284,7 @@ mod tests {
         let settings = load(&[]).unwrap().settings;
         assert_eq!(settings.server.listen, "127.0.0.1:8000".parse().unwrap());
         assert_eq!(format!("{:?}", settings.stream), format!("{:?}", HubOptions::default()));
+        assert_eq!(format!("{:?}", settings.telemetry), format!("{:?}", TelemetryOptions::default()));
         assert_eq!(format!("{:?}", settings.limits), format!("{:?}", LimitOptions::default()));
         assert_eq!(format!("{:?}", settings.rate), format!("{:?}", RateOptions::default()));
         assert_eq!(format!("{:?}", settings.auth), format!("{:?}", AuthOptions::default()));

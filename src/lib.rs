@@ -15,6 +15,7 @@ pub mod queue; // durable work with retries and dead letters
 pub mod series; // history: points, their spool, the stores
 pub mod db; // SQLite and PostgreSQL behind one thin layer
 
+pub mod contract; // OpenAPI, AsyncAPI, and messages held to them
 pub mod admin; // health, metrics, system info, raw publish
 pub mod auth; // who is calling, and what it may do
 pub mod http; // the edge kit: accept loop, layers, problem details, extractors

@@ -1,10 +1,8 @@
 //! The command line; what each command does stands in `fanfare::commands`.
-
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use fanfare::commands::{self, Place};
-use fanfare::demo;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,24 +34,30 @@ enum Command {
     /// Accounts that log in with a password.
     #[command(subcommand)]
     User(commands::UserCommand),
+    /// Backups of the embedded database, the history and its spool.
+    #[command(subcommand)]
+    Backup(commands::BackupCommand),
     /// Play a day of synthetic shop traffic against a running server.
-    Demo(demo::DemoOptions),
+    Demo(fanfare::demo::DemoOptions),
+    /// Print what the server says of itself: its HTTP API, or its live feeds.
+    Contract { document: commands::Document },
     /// Print the settings in force, secrets hidden, or say what is wrong with them.
     CheckConfig(Place),
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let load = |place| commands::load(cli.config.as_deref(), place);
-    let done = match cli.command {
+    commands::ended(match cli.command {
         Command::Serve(place) => load(place).and_then(commands::serve),
         Command::Worker(place) => load(place).and_then(commands::worker),
         Command::Migrate(place) => load(place).and_then(commands::migrate),
         Command::DeadLetters(it) => load(Place::default()).and_then(|loaded| commands::dead_letters(loaded, it)),
         Command::Token(request) => load(Place::default()).and_then(|it| commands::token(it, request)),
         Command::User(command) => load(Place::default()).and_then(|it| commands::user(it, command)),
+        Command::Backup(command) => load(Place::default()).and_then(|it| commands::backup(it, command)),
         Command::Demo(options) => commands::demo(options),
+        Command::Contract { document } => commands::contract(document),
         Command::CheckConfig(place) => load(place).and_then(commands::check_config),
-    };
-    done.map_or_else(commands::refuse, |()| std::process::ExitCode::SUCCESS)
+    })
 }

@@ -21,7 +21,7 @@ use crate::http::{Origins, accounts, assets, guard};
 use crate::queue::Queue;
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
-use crate::{admin, feeds};
+use crate::{admin, contract, feeds};
 
 /// What handlers ask for as `State<…>`.
 #[derive(Clone, FromRef)]
@@ -61,11 +61,18 @@ fn browsers(parts: &Parts) -> Router<Parts> {
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
     }
+    for (path, feed) in feeds::EVENTS {
+        router = router.route(path, events(feed));
+    }
     router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::upgrade(feed, sessions, request))
+}
+
+fn events(feed: &'static FeedSpec) -> MethodRouter<Parts> {
+    get(move |State(sessions): State<Sessions>, request: request::Parts| session::events(feed, sessions, request))
 }
 
 /// People who log in, and whoever wants to know who he is.
@@ -190,7 +197,8 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins))
 }
 
-/// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine.
+/// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine; the documents
+/// say nothing secret and are open.
 fn operators(parts: &Parts) -> Router<Parts> {
     let figures = Router::new()
         .route("/metrics", get(admin::routes::metrics))
@@ -208,10 +216,17 @@ fn operators(parts: &Parts) -> Router<Parts> {
         .route_layer(from_fn_with_state(parts.gate.clone(), guard::managers_only))
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))
         .route_layer(from_fn_with_state(parts.origins.clone(), guard::origins));
+    let documents = Router::new()
+        .route("/openapi.json", get(contract::routes::openapi))
+        .route("/asyncapi.json", get(contract::routes::asyncapi))
+        .route("/docs", get(contract::routes::docs))
+        .route("/docs/{file}", get(contract::routes::docs_file))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit));
     Router::new()
         .route("/health", get(admin::routes::health))
         .route("/health/ready", get(admin::routes::ready))
         .route("/health/detailed", get(admin::routes::health_detailed))
+        .merge(documents)
         .merge(figures)
         .merge(admins)
 }

@@ -11,14 +11,14 @@ use super::Admin;
 use crate::http::{FieldError, Json, Problem, Query};
 use crate::stream::{Account, Channel, Fate};
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Books {
     /// Whether offered + recovered = delivered + filtered + conflated + pending + dropped on every channel.
     balanced: bool,
     channels: BTreeMap<String, Line>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Line {
     #[serde(flatten)]
     account: Account,
@@ -26,6 +26,7 @@ struct Line {
 }
 
 /// `GET /api/v1/ledger`: what became of every publication for every connection of this node, by channel.
+#[utoipa::path(get, path = "/api/v1/ledger", tag = "operators", responses((status = 200, description = "Found", body = Books)))]
 pub async fn ledger(State(admin): State<Admin>) -> Response {
     let ledger = admin.inner.node.hub().ledger().await;
     let channels = ledger.into_iter().map(|(channel, account)| {
@@ -37,7 +38,8 @@ pub async fn ledger(State(admin): State<Admin>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(Books { balanced, channels })).into_response()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     channel: String,
@@ -47,7 +49,7 @@ pub struct Which {
     client: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Explained {
     channel: String,
     offset: u64,
@@ -57,6 +59,7 @@ pub struct Explained {
 }
 
 /// `GET /api/v1/explain?channel=…&offset=…&client=…`: what became of one message for one client.
+#[utoipa::path(get, path = "/api/v1/explain", tag = "operators", params(Which), responses((status = 200, description = "Found", body = Explained)))]
 pub async fn explain(State(admin): State<Admin>, Query(which): Query<Which>) -> Result<Json<Explained>, Problem> {
     let channel = Channel::new(&which.channel)
         .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;

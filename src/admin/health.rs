@@ -40,7 +40,7 @@ impl Probe {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
     Up,
@@ -48,7 +48,7 @@ pub enum ServiceState {
 }
 
 /// What one service answered.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ServiceHealth {
     #[serde(skip)]
     pub name: &'static str,
@@ -65,6 +65,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Each service, and whether it answers.
+    pub fn services_up(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.services.iter().map(|service| (service.name, service.status == ServiceState::Up))
+    }
+
     /// Whether every mandatory service is up.
     pub fn is_ready(&self) -> bool {
         self.services.iter().all(|service| service.status == ServiceState::Up || !service.mandatory)

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::http::Problem;
 use crate::stream::Node;
 use crate::telemetry::Registry;
 
@@ -23,6 +24,7 @@ pub use metrics::{PREFIX, registry};
 #[derive(Clone)]
 pub struct Admin {
     inner: Arc<Inner>,
+    check: Option<Arc<MessageCheck>>,
 }
 
 struct Inner {
@@ -36,12 +38,21 @@ struct Inner {
 /// Gives what only the app knows, such as pool and connection figures; its fields stand beside `version` and `uptime_s`.
 pub type SystemInfo = Box<dyn Fn() -> Value + Send + Sync>;
 
+/// Says what is wrong with a message that is to be published on a channel.
+pub type MessageCheck = dyn Fn(&str, &[u8]) -> Result<(), Problem> + Send + Sync;
+
 /// The crate's version, in answers and in the build metric.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Admin {
     pub fn new(registry: Arc<Registry>, node: Node, probes: Vec<Probe>, system_info: SystemInfo) -> Self {
-        Self { inner: Arc::new(Inner { started: Instant::now(), registry, node, probes, system_info }) }
+        let inner = Inner { started: Instant::now(), registry, node, probes, system_info };
+        Self { inner: Arc::new(inner), check: None }
+    }
+
+    /// Has every message looked at before it is published.
+    pub fn checking(self, check: Arc<MessageCheck>) -> Self {
+        Self { check: Some(check), ..self }
     }
 
     pub fn uptime(&self) -> Duration {

@@ -10,22 +10,25 @@ use super::Admin;
 use crate::http::{FieldError, Json, Problem, Query};
 use crate::stream::Channel;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     channel: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Watching<'a> {
     channel: &'a str,
     num_clients: u64,
     num_users: u64,
+    #[schema(value_type = Vec<Object>)]
     /// At most `stream.presence.max_listed`.
     clients: Vec<Box<RawValue>>,
 }
 
 /// `GET /api/v1/presence?channel=…`: who watches it, on all nodes.
+#[utoipa::path(get, path = "/api/v1/presence", tag = "operators", params(Which), responses((status = 200, description = "Found", body = Watching)))]
 pub async fn presence(State(admin): State<Admin>, Query(which): Query<Which>) -> Result<Response, Problem> {
     let channel = Channel::new(&which.channel)
         .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;

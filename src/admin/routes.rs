@@ -15,7 +15,7 @@ use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
 use crate::stream::{Channel, Outgoing, PublishError};
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Liveness {
     status: &'static str,
     version: &'static str,
@@ -23,11 +23,12 @@ pub struct Liveness {
 }
 
 /// `GET /health`: this process answers. Asks nothing else, so that a database that is down restarts no server.
+#[utoipa::path(get, path = "/health", tag = "operators", responses((status = 200, description = "Found", body = Liveness)))]
 pub async fn health(State(admin): State<Admin>) -> Json<Liveness> {
     Json(Liveness { status: "healthy", version: VERSION, uptime_s: admin.uptime().as_secs() })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Detailed<'a> {
     status: &'static str,
     version: &'static str,
@@ -36,6 +37,7 @@ struct Detailed<'a> {
 }
 
 /// `GET /health/detailed`: each service with its state; 503 when one is down without which this server cannot work.
+#[utoipa::path(get, path = "/health/detailed", tag = "operators", responses((status = 200, description = "It can work", body = Detailed), (status = 503, description = "It cannot", body = Detailed)))]
 pub async fn health_detailed(State(admin): State<Admin>) -> Response {
     let report = admin.check().await;
     let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -49,6 +51,7 @@ pub async fn health_detailed(State(admin): State<Admin>) -> Response {
 }
 
 /// `GET /health/ready`: whether this server can work now; 503 when not. For load balancers.
+#[utoipa::path(get, path = "/health/ready", tag = "operators", responses((status = 200, description = "It can work", body = Value), (status = 503, description = "It cannot", body = Value)))]
 pub async fn ready(State(admin): State<Admin>) -> Response {
     let report = admin.check().await;
     let status = if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -57,6 +60,7 @@ pub async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 /// `GET /metrics`: everything that is counted, as OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "operators", responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
     let ledger = admin.inner.node.hub().ledger().await;
     // Off the async threads: counting thousands of open descriptors takes milliseconds.
@@ -66,15 +70,17 @@ pub async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
 }
 
 /// `GET /system-info`: version, uptime, pools, engines, connections.
+#[utoipa::path(get, path = "/system-info", tag = "operators", responses((status = 200, description = "Found", body = serde_json::Value)))]
 pub async fn system_info(State(admin): State<Admin>) -> Json<serde_json::Value> {
     Json(admin.system_info())
 }
 
 /// What a trusted back end publishes.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishBody {
     channel: String,
+    #[schema(value_type = serde_json::Value)]
     /// Any JSON value; subscribers get its very bytes.
     data: Box<RawValue>,
     /// Names and values for filters whose value does not stand in the data.
@@ -87,18 +93,19 @@ pub struct PublishBody {
 /// The longest `idempotency_key`.
 const MOST_KEY_BYTES: usize = 255;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Published {
     result: PublishedAt,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct PublishedAt {
     offset: u64,
     epoch: String,
 }
 
 /// `POST /api/publish`: publishes as it is, past the feeds and their rules.
+#[utoipa::path(post, path = "/api/publish", tag = "publishing", request_body = PublishBody, responses((status = 200, description = "Found", body = Published)))]
 pub async fn publish(
     State(admin): State<Admin>,
     caller: Identity,
@@ -111,6 +118,9 @@ pub async fn publish(
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this key may not publish on this channel"));
     }
     let data = Bytes::from(String::from(Box::<str>::from(body.data)));
+    if let Some(check) = &admin.check {
+        check(channel.as_str(), &data)?;
+    }
     let tags = body.tags.into_iter().collect();
     let key: Option<Arc<str>> = body.idempotency_key.map(Into::into);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MOST_KEY_BYTES) {

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::past::Past;
@@ -17,12 +20,14 @@ use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::contract;
 use crate::db::{Db, DbMetrics};
 use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
 use crate::feeds::{self, Figures, Outbox, RecordReader, Recorder, Relay, Rows, Source};
 use crate::http::limits::Limits;
+use crate::http::tls::Tls;
 use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
@@ -33,11 +38,14 @@ use crate::stream::{
     StreamMetrics, Tags,
 };
 use crate::tasks::Tasks;
-use crate::telemetry::Registry;
+use crate::telemetry::{self, Disk, Registry, name};
 use crate::wire::Close;
 
 /// Where nodes tell each other of revocations.
 const REVOCATIONS: &str = "system:revocations";
+
+/// Between two looks at the services, for the figures.
+const SERVICES_EVERY: Duration = Duration::from_secs(10);
 
 /// Every part, made and connected, none of them serving yet.
 pub struct App {
@@ -46,6 +54,7 @@ pub struct App {
     node: Node,
     db: Db,
     server_metrics: server::ServerMetrics,
+    tls: Option<Tls>,
     /// Ends after the last request and before the streams.
     relay: Tasks,
     /// Ends after the streams.
@@ -114,11 +123,21 @@ impl App {
         let sessions =
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics)
                 .with_replays(replays);
+        tasks.spawn("rights", sessions.watch(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
+        let tls = tls(&settings, metrics, &tasks)?;
+        on_hang_up(tls.as_ref(), &tasks)?;
+        let up = Family::default();
+        metrics.register(name::SERVICE_UP, "1 while a service that this server needs answers", up.clone());
+        metrics.register_collector(Box::new(Disk(settings.server.data_dir.clone())));
+        telemetry::register_dropped(metrics);
         let http_metrics = layers::HttpMetrics::register(metrics);
         let probes = probes(&settings, &node, &db, &past.store);
         let system_info = system_info(&node, &db);
-        let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info);
+        let check = contract::Check::new(&settings.contract).map_err(anyhow::Error::msg).context("the contract")?;
+        let check = move |channel: &str, data: &[u8]| check.check(channel, data).map_err(contract::problem);
+        let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info).checking(Arc::new(check));
+        tasks.spawn("services", watch_services(admin.clone(), up, tasks.stop()));
         let parts = Parts {
             gate,
             origins,
@@ -135,13 +154,18 @@ impl App {
         };
         let router = routes::router(parts);
         let router = layers::apply(router, &settings.edge, http_metrics);
-        Ok(Self { settings, router, node, db, server_metrics, relay: relaying, tasks, past })
+        Ok(Self { settings, router, node, db, server_metrics, tls, relay: relaying, tasks, past })
+    }
+
+    pub fn hub(&self) -> Hub {
+        self.node.hub().clone()
     }
 
     /// Serves until `stop`; then, under one deadline: finishes requests, relays what they wrote, tells every stream to
     /// reconnect and flushes it, ends the workers.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        server::serve(listener, self.router, self.settings.http, self.server_metrics, stop).await;
+        let tls = self.tls.clone();
+        let http = server::serve(listener, self.router, self.settings.http, self.server_metrics, tls, stop).await;
         let deadline = Instant::now() + Duration::from_millis(self.settings.server.drain_timeout_ms);
         let left = || deadline.saturating_duration_since(Instant::now());
         let hub = self.node.hub();
@@ -149,11 +173,49 @@ impl App {
         log_aborted(self.relay.drain(left() / 2).await);
         tracing::info!(connections = hub.connections(), "stopping: streams are told to reconnect");
         hub.drain(Close::Restart, left()).await;
+        // Streams within HTTP answers have their last word in hand, and now write it.
+        let _ = tokio::time::timeout(left(), http.wait()).await;
+        if let Some(tls) = self.tls {
+            // What the streams were told last is on its way through the relays.
+            tls.drain(left()).await;
+        }
         log_aborted(self.tasks.drain(left()).await);
         self.past.close(left()).await;
         self.node.broker().stop().await;
         self.db.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// TLS where it is set, with its certificate kept fresh in `tasks`.
+fn tls(settings: &Settings, registry: &mut Registry, tasks: &Tasks) -> anyhow::Result<Option<Tls>> {
+    let (Some(cert), Some(key)) = (&settings.server.tls_cert, &settings.server.tls_key) else { return Ok(None) };
+    let tls = Tls::open(cert, key, registry).context("TLS (server.tls_cert, server.tls_key) cannot be used")?;
+    tasks.spawn("TLS certificate", tls.clone().keep_fresh(tasks.stop()));
+    Ok(Some(tls))
+}
+
+/// What SIGHUP asks for: a certificate that was renewed, an audit file that was moved away.
+fn on_hang_up(tls: Option<&Tls>, tasks: &Tasks) -> anyhow::Result<()> {
+    let (mut hang_up, look, stop) = (signal(SignalKind::hangup())?, tls.map(Tls::look), tasks.stop());
+    tasks.spawn("SIGHUP", async move {
+        while let Some(Some(())) = stop.run_until_cancelled(hang_up.recv()).await {
+            telemetry::reopen_audit();
+            if let Some(look) = &look {
+                look.notify_one();
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Asks the services as `/health/ready` does, and keeps what they answered as figures.
+async fn watch_services(admin: Admin, up: Family<[(&'static str, String); 1], Gauge>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SERVICES_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        for (service, is_up) in admin.check().await.services_up() {
+            up.get_or_create(&[("service", service.to_owned())]).set(is_up.into());
+        }
     }
 }
 

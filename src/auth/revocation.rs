@@ -67,10 +67,15 @@ impl Revocations {
     /// Whether what `identity` was proved by has been taken back.
     pub fn holds(&self, identity: &Identity) -> bool {
         let Proof::Token { claims, id } = &identity.proof else { return false };
+        self.hold_token(&identity.subject, *id, claims.issued_at_ms)
+    }
+
+    /// The same for who keeps no more of an identity than this, as he has many.
+    pub fn hold_token(&self, subject: &str, id: TokenId, issued_at_ms: Option<i64>) -> bool {
         let state = self.0.state.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let until = state.subjects.get(&identity.subject);
-        state.tokens.contains_key(id)
-            || until.is_some_and(|until| claims.issued_at_ms.is_none_or(|at| at.div_euclid(1000) <= *until))
+        let until = state.subjects.get(subject);
+        state.tokens.contains_key(&id)
+            || until.is_some_and(|until| issued_at_ms.is_none_or(|at| at.div_euclid(1000) <= *until))
     }
 
     /// The first second in which a new token for `subject` is not void at once.

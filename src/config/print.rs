@@ -13,6 +13,7 @@ const SECRETS: &[&str] = &[
     "api_key_pepper",
     "token",
     "password",
+    "read_urls",
     "webhook_secret",
 ];
 

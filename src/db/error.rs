@@ -36,10 +36,17 @@ impl DbError {
             // connections, deadlock, and a conflict of serializable transactions.
             Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
                 let may_pass = ["5", "6", "57P01", "57P02", "57P03", "53300", "40P01", "40001"];
-                may_pass.contains(&&*code) || code.starts_with("08")
+                may_pass.contains(&&*code) || code.starts_with("08") || self.is_full()
             }),
             _ => false,
         }
+    }
+
+    /// The disk has no room: the same will succeed once somebody makes some.
+    pub fn is_full(&self) -> bool {
+        // SQLite's 13, PostgreSQL's `disk_full`.
+        matches!(self, Self::Sql(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| ["13", "53100"].contains(&&*code)))
     }
 
     /// A commit went out and no answer came back: the change may have been made.

@@ -6,21 +6,30 @@
 
 mod arg; // values for placeholders
 mod error;
+mod file; // the embedded database as a file
 mod migrate;
 mod money; // exact decimals, in both engines
 mod open; // pools and their options
+mod replica; // PostgreSQL's, for reads
 mod run; // statements: fetch, execute, timing
+mod slow; // statements that take long
 mod sql; // statements assembled from constant fragments
 mod tx;
+
+use std::sync::Arc;
 
 use sqlx::FromRow;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
+use self::replica::Replicas;
+use self::slow::Explainer;
 pub use arg::Arg;
 pub use error::DbError;
+pub use file::{check_file, copy_file};
 pub use money::{Money, MoneyError};
 pub use open::{DbOptions, PoolFigures};
+pub use replica::reading;
 pub use run::DbMetrics;
 pub use sql::Sql;
 pub use tx::Tx;
@@ -30,6 +39,9 @@ pub use tx::Tx;
 pub struct Db {
     engine: Engine,
     metrics: DbMetrics,
+    replicas: Option<Replicas>,
+    /// When plans of slow statements are asked for.
+    explainer: Option<Arc<Explainer>>,
 }
 
 #[derive(Clone)]

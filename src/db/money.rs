@@ -17,7 +17,8 @@ const PLACES: u32 = 4;
 /// NUMERIC(15,4) holds eleven digits before the point.
 const MOST: i64 = 99_999_999_999;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = f64)]
 pub struct Money(Decimal);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

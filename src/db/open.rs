@@ -2,12 +2,16 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::replica::Replicas;
+use super::slow::Explainer;
 use super::{Db, DbError, DbMetrics, Engine};
 
 /// How the database is connected to; which one it is, its URL says.
@@ -22,11 +26,25 @@ pub struct DbOptions {
     pub acquire_timeout_ms: u64,
     /// A connection is replaced after this time.
     pub recycle_s: u64,
+    /// PostgreSQL: read replicas, by spaces; see [`super::reading`].
+    pub read_urls: String,
+    /// Statements that take longer are counted and logged, in milliseconds.
+    pub slow_ms: u64,
+    /// Whether the plan of a slow read is logged, one in ten seconds at most.
+    pub explain_slow: bool,
 }
 
 impl Default for DbOptions {
     fn default() -> Self {
-        Self { pool_size: 20, max_overflow: 30, acquire_timeout_ms: 5_000, recycle_s: 3_600 }
+        Self {
+            pool_size: 20,
+            max_overflow: 30,
+            acquire_timeout_ms: 5_000,
+            recycle_s: 3_600,
+            read_urls: String::new(),
+            slow_ms: 100,
+            explain_slow: false,
+        }
     }
 }
 
@@ -40,7 +58,7 @@ pub struct PoolFigures {
 
 impl Db {
     /// Connects, and fails when the database cannot be reached. `url` is `sqlite://path` or `postgres://…`.
-    pub async fn open(url: &str, options: &DbOptions, metrics: DbMetrics) -> Result<Self, DbError> {
+    pub async fn open(url: &str, options: &DbOptions, mut metrics: DbMetrics) -> Result<Self, DbError> {
         let engine = if let Some(path) = url.strip_prefix("sqlite:") {
             open_sqlite(path.strip_prefix("//").unwrap_or(path), options).await?
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -48,7 +66,13 @@ impl Db {
         } else {
             return Err(DbError::Url("the URL must begin with sqlite:// or postgres://".into()));
         };
-        Ok(Self { engine, metrics })
+        metrics.slow = Duration::from_millis(options.slow_ms);
+        let replicas = match &engine {
+            Engine::Postgres(_) if !options.read_urls.trim().is_empty() => Some(open_replicas(options)?),
+            _ => None,
+        };
+        let explainer = options.explain_slow.then(|| Arc::new(Explainer::new()));
+        Ok(Self { engine, metrics, replicas, explainer })
     }
 
     /// Answers when a connection answers.
@@ -82,6 +106,9 @@ impl Db {
             }
             Engine::Postgres(pool) => pool.close().await,
         }
+        if let Some(replicas) = &self.replicas {
+            replicas.close().await;
+        }
     }
 }
 
@@ -98,21 +125,41 @@ async fn open_sqlite(path: &str, options: &DbOptions) -> Result<Engine, DbError>
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let pool = |max| {
-        SqlitePoolOptions::new().max_connections(max).acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+        SqlitePoolOptions::new()
+            .max_connections(max)
+            .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+            .after_release(|connection, _| Box::pin(ended_well(connection)))
     };
     let writer = pool(1).connect_with(connect.clone()).await?;
     let readers = pool(options.pool_size.clamp(1, 8)).connect_with(connect.read_only(true)).await?;
     Ok(Engine::Sqlite { writer, readers })
 }
 
+/// Whether a connection may be used again. SQLite ends a transaction by itself when the disk is full or fails; the library
+/// does not learn of it, its own roll-back fails, and every transaction after that would be taken for a nested one.
+async fn ended_well(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Answered behind the roll-back.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// Connected when they are asked first: a replica that is away is no reason not to start.
+fn open_replicas(options: &DbOptions) -> Result<Replicas, DbError> {
+    let open = |url: &str| {
+        let connect = PgConnectOptions::from_str(url)?.application_name("fanfare");
+        Ok(pool(options).connect_lazy_with(connect))
+    };
+    Ok(Replicas::new(options.read_urls.split_whitespace().map(open).collect::<Result<_, sqlx::Error>>()?))
+}
+
 async fn open_postgres(url: &str, options: &DbOptions) -> Result<Engine, DbError> {
     let connect = PgConnectOptions::from_str(url)?.application_name("fanfare");
-    let pool = PgPoolOptions::new()
-        .min_connections(1)
+    Ok(Engine::Postgres(pool(options).min_connections(1).connect_with(connect).await?))
+}
+
+fn pool(options: &DbOptions) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections((options.pool_size + options.max_overflow).max(1))
         .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
         .max_lifetime(Duration::from_secs(options.recycle_s))
-        .connect_with(connect)
-        .await?;
-    Ok(Engine::Postgres(pool))
 }

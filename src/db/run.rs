@@ -2,21 +2,27 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::postgres::{PgArguments, PgPool, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 use sqlx::{Arguments, AssertSqlSafe, Executor, Transaction};
 
-use super::{Arg, Db, DbError, Engine, Row, Tx};
+use super::replica::Replicas;
+use super::{Arg, Db, DbError, DbOptions, Engine, Row, Tx};
+use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{Registry, name};
-
-/// Statements that take longer are logged.
-const SLOW: Duration = Duration::from_millis(100);
 
 /// How long statements take, the wait for a connection included.
 #[derive(Clone, Debug)]
 pub struct DbMetrics {
     seconds: Histogram,
+    slow_statements: Counter,
+    /// Reads of requests that change nothing, by where they went.
+    reads: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Statements that take longer are counted and logged.
+    pub(super) slow: Duration,
 }
 
 impl DbMetrics {
@@ -24,19 +30,28 @@ impl DbMetrics {
         let seconds = Histogram::new(exponential_buckets(0.000_1, 2.5, 11));
         let help = "Duration of database statements, the wait for a connection included";
         registry.register(name::DB_QUERY_DURATION, help, seconds.clone());
-        Self { seconds }
+        let (slow_statements, reads) = (Counter::default(), Family::default());
+        let help = "Statements that took longer than database.slow_ms";
+        registry.register(name::DB_SLOW, help, slow_statements.clone());
+        registry.register(name::DB_REPLICA_READS, "Reads that a replica may answer, by who did", reads.clone());
+        Self { seconds, slow_statements, reads, slow: Duration::from_millis(DbOptions::default().slow_ms) }
     }
 
-    fn observe(&self, begun: Instant, sql: &str) {
+    fn observe(&self, begun: Instant, sql: &str) -> Duration {
         let took = begun.elapsed();
         self.seconds.observe(took.as_secs_f64());
-        if took > SLOW {
+        if let Some(above) = trace::current() {
+            trace::span(above, "db.statement", Kind::Client, begun, &[("db.query.text", &sql)]);
+        }
+        if took > self.slow {
+            self.slow_statements.inc();
             tracing::warn!(took_ms = took.as_millis() as u64, sql, "slow statement");
         }
+        took
     }
 }
 
-/// The statement for one engine, its arguments bound.
+/// The arguments of a statement for one engine.
 macro_rules! bound {
     ($arguments:ty, $args:expr) => {{
         let mut bound = <$arguments>::default();
@@ -56,12 +71,20 @@ macro_rules! bound {
     }};
 }
 
+pub(super) fn sqlite_arguments(args: Vec<Arg>) -> Result<SqliteArguments, DbError> {
+    Ok(bound!(SqliteArguments, args))
+}
+
+pub(super) fn postgres_arguments(args: Vec<Arg>) -> Result<PgArguments, DbError> {
+    Ok(bound!(PgArguments, args))
+}
+
 async fn sqlite_rows<T: Row>(
     executor: impl Executor<'_, Database = Sqlite>,
     sql: &str,
     args: Vec<Arg>,
 ) -> Result<Vec<T>, DbError> {
-    let bound = bound!(SqliteArguments, args);
+    let bound = sqlite_arguments(args)?;
     Ok(sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
 }
 
@@ -70,7 +93,7 @@ async fn postgres_rows<T: Row>(
     sql: &str,
     args: Vec<Arg>,
 ) -> Result<Vec<T>, DbError> {
-    let bound = bound!(PgArguments, args);
+    let bound = postgres_arguments(args)?;
     Ok(sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
 }
 
@@ -79,7 +102,7 @@ async fn sqlite_execute(
     sql: &str,
     args: Vec<Arg>,
 ) -> Result<u64, DbError> {
-    let bound = bound!(SqliteArguments, args);
+    let bound = sqlite_arguments(args)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
 }
 
@@ -88,7 +111,7 @@ async fn postgres_execute(
     sql: &str,
     args: Vec<Arg>,
 ) -> Result<u64, DbError> {
-    let bound = bound!(PgArguments, args);
+    let bound = postgres_arguments(args)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
 }
 
@@ -122,19 +145,61 @@ impl Db {
         let begun = Instant::now();
         let done = match &self.engine {
             Engine::Sqlite { writer, .. } => sqlite_execute(writer, sql, args).await,
-            Engine::Postgres(pool) => postgres_execute(pool, sql, args).await,
+            Engine::Postgres(pool) => {
+                let done = postgres_execute(pool, sql, args).await;
+                if let Some(replicas) = &self.replicas {
+                    replicas.note_write(pool).await;
+                }
+                done
+            }
         };
         self.metrics.observe(begun, sql);
         done
     }
 
+    fn primary(&self) -> Option<PgPool> {
+        match &self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(pool) => Some(pool.clone()),
+        }
+    }
+
     async fn rows<T: Row>(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
-        let begun = Instant::now();
-        let rows = match &self.engine {
-            Engine::Sqlite { readers, .. } => sqlite_rows(readers, sql, args).await,
-            Engine::Postgres(pool) => postgres_rows(pool, sql, args).await,
+        let (begun, kept) = (Instant::now(), self.explainer.as_ref().map(|_| args.clone()));
+        let rows = match (&self.engine, &self.replicas) {
+            (Engine::Sqlite { readers, .. }, _) => sqlite_rows(readers, sql, args).await,
+            (Engine::Postgres(pool), None) => postgres_rows(pool, sql, args).await,
+            (Engine::Postgres(pool), Some(replicas)) => self.replica_rows(pool, replicas, sql, args).await,
         };
-        self.metrics.observe(begun, sql);
+        let took = self.metrics.observe(begun, sql);
+        self.explain(sql, kept, took);
+        rows
+    }
+
+    /// From a replica where one may be asked; from the primary otherwise, and when the replica fails.
+    async fn replica_rows<T: Row>(
+        &self,
+        primary: &PgPool,
+        replicas: &Replicas,
+        sql: &str,
+        args: Vec<Arg>,
+    ) -> Result<Vec<T>, DbError> {
+        // A statement that changes something is no read, whoever asks.
+        let reads = ["SELECT", "WITH"].iter().any(|word| sql.trim_start().starts_with(word));
+        if let Some((index, pool)) = if reads { replicas.choose(primary).await } else { None } {
+            match postgres_rows(&pool, sql, args.clone()).await {
+                Ok(rows) => {
+                    self.metrics.reads.get_or_create(&[("from", "replica")]).inc();
+                    return Ok(rows);
+                }
+                Err(error) => replicas.failed(index, &error),
+            }
+        }
+        self.metrics.reads.get_or_create(&[("from", "primary")]).inc();
+        let rows = postgres_rows(primary, sql, args).await;
+        if !reads {
+            replicas.note_write(primary).await;
+        }
         rows
     }
 
@@ -146,6 +211,7 @@ impl Db {
                 Engine::Postgres(pool) => Open::Postgres(pool.begin().await?),
             },
             metrics: self.metrics.clone(),
+            replicated: self.replicas.clone().zip(self.primary()),
         })
     }
 }
@@ -161,6 +227,7 @@ impl Db {
                 }
             },
             metrics: self.metrics.clone(),
+            replicated: None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The five live feeds: their channels and filters.
 
-use crate::stream::{FeedSpec, FilterParam, FoldRule};
+use crate::stream::{FeedSpec, FilterParam, FoldRule, OwnRule};
 
 pub const SYSTEM_NOTIFICATIONS: &str = "system:notifications";
 pub const INVENTORY_UPDATES: &str = "inventory:updates";
@@ -16,7 +16,7 @@ const CATEGORY: FilterParam = FilterParam { name: "category", fields: &["categor
 
 /// `/ws`
 pub static NOTICES: FeedSpec =
-    FeedSpec { name: "general", channels: &[SYSTEM_NOTIFICATIONS], filters: &[], folds: &[] };
+    FeedSpec { name: "general", channels: &[SYSTEM_NOTIFICATIONS], filters: &[], folds: &[], own: None };
 
 /// `/ws/inventory`
 pub static INVENTORY: FeedSpec = FeedSpec {
@@ -24,6 +24,7 @@ pub static INVENTORY: FeedSpec = FeedSpec {
     channels: &[INVENTORY_UPDATES, STOCK_ALERTS],
     filters: &[SKU, CATEGORY],
     folds: &[FoldRule { channel: INVENTORY_UPDATES, key: &["sku"], values: &["stock_quantity", "available_quantity"] }],
+    own: None,
 };
 
 /// `/ws/price`
@@ -32,6 +33,7 @@ pub static PRICE: FeedSpec = FeedSpec {
     channels: &[PRICE_UPDATES, PRICE_ALERTS],
     filters: &[SKU, CATEGORY],
     folds: &[FoldRule { channel: PRICE_UPDATES, key: &["sku", "currency"], values: &["new_price"] }],
+    own: None,
 };
 
 /// `/ws/progress`
@@ -45,6 +47,7 @@ pub static PROGRESS: FeedSpec = FeedSpec {
         FilterParam { name: "team", fields: &["teamName"], upper_case: false },
     ],
     folds: &[FoldRule { channel: PROGRESS_EVENTS, key: &["userId", "cellId"], values: &["executionDurationMs"] }],
+    own: None,
 };
 
 /// `/ws/match`
@@ -56,7 +59,17 @@ pub static MATCHING: FeedSpec = FeedSpec {
         FilterParam { name: "user_id", fields: &["user_id"], upper_case: false },
     ],
     folds: &[FoldRule { channel: BATCH_PROGRESS, key: &["batch_id", "state"], values: &["processed", "failed"] }],
+    own: Some(OwnRule { channel: MATCH_NOTIFICATIONS, field: "user_id" }),
 };
+
+/// The same as server-sent events.
+pub static EVENTS: [(&str, &FeedSpec); 5] = [
+    ("/sse", &NOTICES),
+    ("/sse/inventory", &INVENTORY),
+    ("/sse/price", &PRICE),
+    ("/sse/progress", &PROGRESS),
+    ("/sse/match", &MATCHING),
+];
 
 /// Every feed by the path of its WebSocket.
 pub static ALL: [(&str, &FeedSpec); 5] = [

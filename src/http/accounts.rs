@@ -10,7 +10,7 @@ use super::{Json, Problem};
 use crate::auth::{AccountError, Accounts, Identity, Session};
 
 /// Who wants in.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     #[serde(alias = "username")]
@@ -18,20 +18,21 @@ pub struct LogIn {
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     refresh_token: String,
 }
 
 /// Whose tokens are to be void.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     subject: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Tokens)]
 struct Given {
     access_token: String,
     token_type: &'static str,
@@ -42,7 +43,7 @@ struct Given {
     role: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Me {
     subject: String,
     role: &'static str,
@@ -51,6 +52,7 @@ struct Me {
 }
 
 /// `POST /api/v1/auth/login`.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "accounts", request_body = LogIn, responses((status = 200, description = "Found", body = Given)))]
 pub async fn log_in(
     State(accounts): State<Accounts>,
     State(limits): State<Limits>,
@@ -62,23 +64,30 @@ pub async fn log_in(
 }
 
 /// `POST /api/v1/auth/refresh`.
+#[utoipa::path(post, path = "/api/v1/auth/refresh", tag = "accounts", request_body = Refresh, responses((status = 200, description = "Found", body = Given)))]
 pub async fn refresh(State(accounts): State<Accounts>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
     Ok(given(accounts.refresh(&body.refresh_token).await?))
 }
 
 /// `POST /api/v1/auth/logout`.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "accounts", responses((status = 204, description = "Done")))]
 pub async fn log_out(State(accounts): State<Accounts>, caller: Identity) -> Result<StatusCode, Problem> {
     accounts.log_out(&caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /api/v1/auth/revoke`, for admins.
+#[utoipa::path(post, path = "/api/v1/auth/revoke", tag = "accounts", request_body = Revoke, responses((status = 204, description = "Done")))]
 pub async fn revoke(State(accounts): State<Accounts>, Json(body): Json<Revoke>) -> Result<StatusCode, Problem> {
+    if body.subject.is_empty() {
+        return Err(Problem::invalid(vec![super::FieldError::new("subject", "cannot be empty")]));
+    }
     accounts.revoke_subject(&body.subject).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /api/v1/auth/me`: who the server takes the caller for.
+#[utoipa::path(get, path = "/api/v1/auth/me", tag = "accounts", responses((status = 200, description = "Found", body = Me)))]
 pub async fn me(caller: Identity) -> Response {
     let scopes = caller.scopes.as_ref().map(|scopes| scopes.to_string());
     not_kept(Json(Me { subject: caller.subject.to_string(), role: caller.role.as_str(), scopes }))
@@ -114,11 +123,8 @@ impl From<AccountError> for Problem {
             AccountError::Password { .. } => {
                 Problem::invalid(vec![super::FieldError::new("password", error.to_string())])
             }
-            AccountError::Db(error) if error.is_unavailable() || error.is_unsure() => {
-                tracing::warn!(%error, "the database is unavailable");
-                Problem::unavailable("the database is unavailable; try again", 1)
-            }
-            AccountError::Hash(_) | AccountError::Token(_) | AccountError::Db(_) => Problem::internal(error),
+            AccountError::Db(error) => error.into(),
+            AccountError::Hash(_) | AccountError::Token(_) => Problem::internal(error),
         }
     }
 }

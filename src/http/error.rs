@@ -6,6 +6,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::db::DbError;
+
 /// An answer that is not a success: `application/problem+json` with `type`, `title`, `status`, `detail`, `errors`.
 #[derive(Debug)]
 pub struct Problem {
@@ -86,6 +88,28 @@ impl Problem {
 
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+/// The database's words are logged, never sent.
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        if error.is_full() {
+            tracing::error!(%error, "the database's disk is full");
+            let detail = "the disk of the database is full; nothing was changed";
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage-full", detail);
+        }
+        if error.is_unavailable() {
+            tracing::warn!(%error, "the database is unavailable");
+            return Self::unavailable("the database is unavailable; nothing was changed", 1);
+        }
+        if error.is_unsure() {
+            tracing::error!(%error, "a change may have been made or not");
+            // Without Retry-After: a repeated delta would count twice.
+            let detail = "the database did not confirm the change; look whether it was made before you try again";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", detail);
+        }
+        Self::internal(error)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Extractors that answer with problem details which name the field.
 
+use std::fmt;
+
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -7,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::{BodyError, FieldError, Problem};
 
@@ -35,7 +37,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// Reads JSON; the problem names the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut input = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+    let value = serde_path_to_error::deserialize(NamedFields(&mut input)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         match error.classify() {
@@ -45,6 +47,46 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     input.end().map_err(|error| Problem::bad_request(format!("the body is not one JSON value: {error}")))?;
     Ok(value)
+}
+
+/// Takes an object where a type has fields. Left to itself, serde takes a list for their values in order, too.
+struct NamedFields<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for NamedFields<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(OfObject(visitor))
+    }
+
+    // What is not a struct at the top is a list or any value, and says itself what it is.
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct OfObject<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for OfObject<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(out)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(map)
+    }
 }
 
 /// 422 for JSON of the wrong shape. What is unknown or missing is named in the message, anything else by its path.

@@ -6,6 +6,7 @@ pub mod guard;
 pub mod layers;
 pub mod limits;
 pub mod server;
+pub mod tls; // ended in front of everything else
 
 mod body;
 mod error;

@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -27,8 +27,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
+use super::tls::Tls;
 use crate::telemetry::{Registry, name};
 
 /// Bounds of the HTTP connections. A connection that was upgraded to a WebSocket no longer counts here.
@@ -106,16 +108,40 @@ pub fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves `router` until `stop`, then lets running requests finish within the options' deadline and returns.
+/// Set free by an answer that lasts as long as its client wants: it is no request that has to finish before the server
+/// stops, nor one that others have to wait for. An extension of every request.
+#[derive(Clone)]
+pub struct Lasting(Arc<Mutex<Option<Held>>>);
+
+/// What a connection holds while it serves requests.
+struct Held {
+    _open: TaskTrackerToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lasting {
+    /// From here on this connection is a stream.
+    pub fn begin(&self) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_none()
+    }
+}
+
+/// Serves `router` until `stop`, then lets running requests finish within the options' deadline and returns. Streams go
+/// on; what is answered says when the last of them has ended.
 ///
-/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`.
+/// A request carries `ConnectInfo<SocketAddr>`. After an upgrade the stream is a `TokioIo<TcpStream>`, with TLS too.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: ServerOptions,
     metrics: ServerMetrics,
+    tls: Option<Tls>,
     stop: CancellationToken,
-) {
+) -> TaskTracker {
     // Accepted sockets inherit the flag from the listener on Linux: one system call in all instead of one a connection.
     if let Err(error) = SockRef::from(&listener).set_tcp_nodelay(true) {
         tracing::warn!(%error, "TCP_NODELAY could not be set");
@@ -126,26 +152,40 @@ pub async fn serve(
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms));
     let between_requests = Duration::from_millis(options.keep_alive_ms.saturating_sub(options.header_timeout_ms));
 
+    let handshake_within = Duration::from_millis(options.header_timeout_ms);
     let permits = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let open = TaskTracker::new();
+    let (open, streams) = (TaskTracker::new(), TaskTracker::new());
     let abort = CancellationToken::new();
     while let Some((permit, stream, peer)) = accept(&listener, &permits, &metrics, &stop).await {
-        let service = Responder { router: router.clone(), peer };
+        let held = Held { _open: open.token(), _permit: permit };
+        let lasting = Lasting(Arc::new(Mutex::new(Some(held))));
+        let service = Responder { router: router.clone(), peer, lasting: lasting.clone() };
         http.timer(HeadTimer { between_requests, first_done: AtomicBool::new(false) });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let counted = Counted::new(&metrics, permit);
-        let (stop, abort) = (stop.clone(), abort.clone());
-        open.spawn(async move {
+        let counted = Counted::new(&metrics);
+        let (stop, abort, http, tls) = (stop.clone(), abort.clone(), http.clone(), tls.clone());
+        streams.spawn(async move {
             let _counted = counted;
-            let mut connection = pin!(connection);
+            let stream = match tls {
+                None => stream,
+                Some(tls) => match end_tls(&tls, stream, handshake_within, &stop).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                },
+            };
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
             let ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
-                        ended = connection => ended,
-                        () = abort.cancelled() => return,
+                        ended = connection.as_mut() => ended,
+                        () = abort.cancelled() => {
+                            if !lasting.has_begun() {
+                                return;
+                            }
+                            connection.await
+                        }
                     }
                 }
             };
@@ -161,6 +201,20 @@ pub async fn serve(
         tracing::warn!(connections = open.len(), "HTTP requests did not finish before the deadline; closing them");
         abort.cancel();
         open.wait().await;
+    }
+    streams.close();
+    streams
+}
+
+async fn end_tls(
+    tls: &Tls,
+    stream: TcpStream,
+    within: Duration,
+    stop: &CancellationToken,
+) -> std::io::Result<TcpStream> {
+    tokio::select! {
+        accepted = tls.accept(stream, within) => accepted,
+        () = stop.cancelled() => Err(std::io::ErrorKind::ConnectionAborted.into()),
     }
 }
 
@@ -217,16 +271,15 @@ async fn accept(
     }
 }
 
-/// Holds a connection's permit and its place in the gauge, however the connection ends.
+/// Holds a connection's place in the gauge, however the connection ends.
 struct Counted {
     connections: Gauge,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Counted {
-    fn new(metrics: &ServerMetrics, permit: OwnedSemaphorePermit) -> Self {
+    fn new(metrics: &ServerMetrics) -> Self {
         metrics.connections.inc();
-        Self { connections: metrics.connections.clone(), _permit: permit }
+        Self { connections: metrics.connections.clone() }
     }
 }
 
@@ -240,6 +293,7 @@ impl Drop for Counted {
 struct Responder {
     router: Router,
     peer: SocketAddr,
+    lasting: Lasting,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Responder {
@@ -249,6 +303,7 @@ impl hyper::service::Service<Request<Incoming>> for Responder {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(self.lasting.clone());
         // A router is always ready, so it may be called without being polled first.
         self.router.clone().call(request)
     }

@@ -16,7 +16,7 @@ pub(super) struct Lease<'a> {
 }
 
 /// Work that is not tried any more, until an operator replays it.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
     pub topic: String,

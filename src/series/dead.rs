@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// One refused point, or what the store said of points that it did not name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RefusedPoint)]
 pub struct DeadLetter {
     /// When it was refused.
     pub at: DateTime<Utc>,

@@ -41,7 +41,8 @@ pub struct RangeError {
 }
 
 /// One step: what was written from its begin on, until the next one begins.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = SeriesStep)]
 pub struct Step {
     pub at: DateTime<Utc>,
     pub min: f64,

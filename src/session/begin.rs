@@ -24,7 +24,7 @@ pub(super) async fn begin(
     feed: &'static FeedSpec,
     sessions: &Sessions,
     audience: Arc<Audience>,
-    wishes: &Wishes,
+    (wishes, filter): (&Wishes, &Filter),
     user: &Arc<str>,
     mut peer: Box<dyn Peer>,
 ) -> Result<Ticket, Problem> {
@@ -32,12 +32,13 @@ pub(super) async fn begin(
     // Read when the subscription holds already: what changes from here on follows from the history.
     let watchers = if wishes.presence { watchers(feed, sessions).await? } else { Watchers::default() };
     let has_rows = sessions.snapshot_of(feed).is_some();
-    let mut missed = None;
+    let mut missed = wishes.missed;
     if !wishes.snapshot {
         let on_gap = if has_rows && wishes.positioned { OnGap::Refuse } else { OnGap::Announce };
         let joining = Joining {
             since: watchers.seen(wishes.since.as_deref().unwrap_or_default()),
             on_gap,
+            missed,
             snapshot: watchers.lists.clone(),
             user: Some(user.clone()),
             ..Joining::default()
@@ -54,7 +55,7 @@ pub(super) async fn begin(
             Problem::unavailable("the feed's rows cannot be read now; try again", 2)
         })?;
         let on_gap = if attempt == ATTEMPTS { OnGap::Announce } else { OnGap::Refuse };
-        let mut joining = joining(snapshot, &wishes.filter, missed, on_gap)?;
+        let mut joining = joining(snapshot, filter, missed, on_gap)?;
         joining.since = watchers.seen(&joining.since);
         joining.snapshot.splice(..0, watchers.lists.iter().cloned());
         joining.user = Some(user.clone());

@@ -6,7 +6,7 @@ use base64::Engine;
 use super::replay::Travel;
 use crate::http::Problem;
 use crate::stream::{AudienceSpec, Channel, FeedSpec, Filter, Pace, Position, Term, WhenFull};
-use crate::wire::{Dialect, Form};
+use crate::wire::{Deflate, Dialect, Form, offers_deflate};
 
 /// Everything the query of a stream's URL may say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,14 +20,19 @@ pub(super) struct Wishes {
     pub presence: bool,
     /// `?positions=true`, and whatever has no use without them.
     pub positioned: bool,
+    /// `?auth=message`: the token comes as the first message.
+    pub auth_by_message: bool,
     /// `?max_hz=`: 0 when every message is wanted.
     pub interval_ms: u32,
     /// `?from=` and `?speed=`.
     pub travel: Travel,
+    /// Why something is missing, when the client says where it was in a way that says nothing here.
+    pub missed: Option<&'static str>,
 }
 
 /// What every feed knows beside its filters.
-const COMMON: [&str; 9] = ["format", "from", "max_hz", "positions", "presence", "since", "snapshot", "speed", "token"];
+const COMMON: [&str; 10] =
+    ["auth", "format", "from", "max_hz", "positions", "presence", "since", "snapshot", "speed", "token"];
 /// The most positions that a client may name: each of a feed's channels has two numberings.
 const MOST_POSITIONS: usize = 64;
 
@@ -41,14 +46,11 @@ impl Wishes {
                     let known = Dialect::from_format(&value);
                     wishes.dialect = Some(known.ok_or_else(|| unknown("format", "is json or msgpack"))?);
                 }
+                ("auth", _) if value == "message" => wishes.auth_by_message = true,
+                ("auth", _) => return Err(unknown("auth", "is message, or left out")),
                 ("since", _) => {
-                    let since = wishes.since.get_or_insert_default();
-                    for text in value.split(',').filter(|text| !text.is_empty()) {
-                        since.push(Position::parse(text).map_err(|error| unknown("since", &error.to_string()))?);
-                    }
-                    if since.len() > MOST_POSITIONS {
-                        return Err(unknown("since", "names too many positions"));
-                    }
+                    let seen = positions(&value).map_err(|error| unknown("since", &error))?;
+                    wishes.since.get_or_insert_default().extend(seen);
                 }
                 ("snapshot", _) => wishes.snapshot = truth("snapshot", &value)?,
                 ("presence", _) => wishes.presence = truth("presence", &value)?,
@@ -68,7 +70,7 @@ impl Wishes {
                     let fields: Vec<String> = param.fields.iter().map(|field| field.to_string()).collect();
                     match terms.iter_mut().find(|term| term.fields == fields) {
                         Some(term) => term.values.extend(values),
-                        None => terms.push(Term { fields, values }),
+                        None => terms.push(Term { on: None, fields, values }),
                     }
                 }
                 (name, None) => {
@@ -77,6 +79,9 @@ impl Wishes {
                     return Err(unknown(name, &format!("is not a parameter of this feed; it has {known}")));
                 }
             }
+        }
+        if wishes.since.as_ref().is_some_and(|since| since.len() > MOST_POSITIONS) {
+            return Err(unknown("since", "names too many positions"));
         }
         if wishes.travel.is_wanted()
             && (wishes.since.is_some() || wishes.snapshot || wishes.presence || wishes.interval_ms > 0)
@@ -87,6 +92,40 @@ impl Wishes {
         wishes.filter = Filter::new(terms);
         Ok(wishes)
     }
+
+    /// `Last-Event-ID` of a client that comes back by itself, with the query it came with first: it goes on from there.
+    /// What another server has written there says that something may be missing.
+    pub fn resume(&mut self, last_event_id: &str) {
+        match positions(last_event_id) {
+            Ok(seen) if seen.len() <= MOST_POSITIONS => {
+                self.since = Some(seen);
+                self.snapshot = false;
+            }
+            _ => self.missed = Some("unknown position"),
+        }
+    }
+}
+
+/// Reads what a client may write into a handshake as a handshake does; for tests that make such things up.
+#[doc(hidden)]
+pub fn examine(feed: &'static FeedSpec, query: &str, last_event_id: &str, offers: &str) -> bool {
+    let taken = Wishes::parse(feed, query).map(|mut wishes| {
+        wishes.resume(last_event_id);
+        assert!(wishes.since.is_none_or(|since| since.len() <= MOST_POSITIONS));
+    });
+    taken.is_ok() && offers_deflate([offers])
+}
+
+/// Positions by comma.
+fn positions(text: &str) -> Result<Vec<Position>, String> {
+    let each = text.split(',').filter(|text| !text.is_empty());
+    each.map(|text| Position::parse(text).map_err(|error| error.to_string())).collect()
+}
+
+/// Whether the client offers compression as this server does it.
+pub(super) fn deflate(headers: &HeaderMap, ours: Option<Deflate>) -> Option<Deflate> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
+    ours.filter(|_| offers_deflate(offers))
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, Problem> {
@@ -111,8 +150,9 @@ fn unknown(field: &str, message: &str) -> Problem {
 /// The subscription that a client of `feed` gets.
 pub(super) fn audience_spec(
     feed: &'static FeedSpec,
-    dialect: Dialect,
+    (dialect, deflate): (Dialect, Option<Deflate>),
     wishes: &Wishes,
+    filter: Filter,
     when_full: WhenFull,
 ) -> AudienceSpec {
     let mut channels: Vec<Channel> = feed.channels.iter().filter_map(|name| Channel::new(name).ok()).collect();
@@ -121,9 +161,9 @@ pub(super) fn audience_spec(
     }
     AudienceSpec {
         feed: feed.name,
-        form: Form { dialect, positioned: wishes.positioned },
+        form: Form { dialect, positioned: wishes.positioned, deflate },
         channels,
-        filter: wishes.filter.clone(),
+        filter,
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
     }
 }
@@ -177,11 +217,12 @@ mod tests {
             FilterParam { name: "who", fields: &["userId", "mail"], upper_case: false },
         ],
         folds: &[FoldRule { channel: "a:b", key: &["sku"], values: &[] }],
+        own: None,
     };
 
     fn term(fields: &[&str], values: &[&str]) -> Term {
         let own = |list: &[&str]| list.iter().map(|word| word.to_string()).collect();
-        Term { fields: own(fields), values: own(values) }
+        Term { on: None, fields: own(fields), values: own(values) }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How many connections there may be, in all and from one address.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use serde::Deserialize;
@@ -15,11 +16,23 @@ pub struct LimitOptions {
     pub max_connections: usize,
     /// Open connections from one address (an IPv6 /64 counts as one). One more gets 429. 0: no bound.
     pub max_connections_per_address: usize,
+    /// Messages that one client may send in a second. More closes it with 3013. 0: no bound.
+    pub messages_per_second: u32,
+    /// Whether a WebSocket without credentials is let in to show them in its first message. Off, only `?auth=message` is.
+    pub first_message: bool,
+    /// How long that first message may take.
+    pub first_message_ms: u64,
 }
 
 impl Default for LimitOptions {
     fn default() -> Self {
-        Self { max_connections: 1_000_000, max_connections_per_address: 0 }
+        Self {
+            max_connections: 1_000_000,
+            max_connections_per_address: 0,
+            messages_per_second: 100,
+            first_message: false,
+            first_message_ms: 5_000,
+        }
     }
 }
 
@@ -40,6 +53,10 @@ pub struct Limits {
 impl Limits {
     pub fn new(options: LimitOptions) -> Arc<Self> {
         Arc::new(Self { options, open: AtomicUsize::new(0), by_address: DashMap::new() })
+    }
+
+    pub fn options(&self) -> &LimitOptions {
+        &self.options
     }
 
     /// Takes a place; it is given back when the answer is dropped.
@@ -69,6 +86,12 @@ pub struct Held {
     address: IpAddr,
 }
 
+impl Held {
+    pub fn options(&self) -> &LimitOptions {
+        &self.limits.options
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.limits.open.fetch_sub(1, Ordering::SeqCst);
@@ -78,6 +101,26 @@ impl Drop for Held {
             }
             self.limits.by_address.remove_if(&self.address, |_, count| *count == 0);
         }
+    }
+}
+
+/// How many messages a client has sent in this second.
+#[derive(Default)]
+pub(super) struct Rate {
+    second: u32,
+    count: u32,
+}
+
+impl Rate {
+    /// Whether one more is within the bound.
+    pub fn take(&mut self, most: u32, now: Instant) -> bool {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let second = now.saturating_duration_since(*START.get_or_init(|| now)).as_secs() as u32;
+        if second != self.second {
+            *self = Self { second, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        most == 0 || self.count <= most
     }
 }
 
@@ -94,8 +137,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_second_has_its_bound_and_the_next_one_begins_anew() {
+        let (mut rate, now) = (Rate::default(), Instant::now());
+        assert!((0..5).all(|_| rate.take(5, now)) && !rate.take(5, now));
+        assert!(rate.take(5, now + std::time::Duration::from_secs(1)));
+        assert!((0..1000).all(|_| rate.take(0, now)));
+    }
+
+    #[test]
     fn places_are_counted_and_given_back() {
-        let limits = Limits::new(LimitOptions { max_connections: 3, max_connections_per_address: 2 });
+        let limits =
+            Limits::new(LimitOptions { max_connections: 3, max_connections_per_address: 2, ..LimitOptions::default() });
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let held = [limits.take(address).unwrap(), limits.take("::ffff:10.0.0.1".parse().unwrap()).unwrap()];
         assert_eq!(limits.take(address).err(), Some(Full::Address));

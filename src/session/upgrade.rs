@@ -4,12 +4,10 @@
 //! published passes it by.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -18,23 +16,28 @@ use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
 
-use super::begin::begin;
-use super::handshake::{Wishes, audience_spec, subprotocol, websocket_key};
-use super::limits::{Full, LimitOptions, Limits};
-use super::plain::Plain;
-use super::replay::{Replay, Replays, Way};
-use crate::auth::{Gate, Permission};
-use crate::http::{Origins, Problem, guard};
-use crate::stream::{FeedSpec, Node, SnapshotSource};
+use super::admit;
+use super::first::Newcomer;
+use super::handshake::{deflate, subprotocol, websocket_key};
+use super::limits::{LimitOptions, Limits};
+use super::replay::{Replay, Replays, wrong};
+use crate::auth::{AuthError, Gate};
+use crate::http::{Origins, Problem};
+use crate::stream::{FeedSpec, Node, SnapshotSource, Ticket};
 use crate::telemetry::{Registry, name};
-use crate::wire::Dialect;
+use crate::wire::{DEFLATE_ANSWER, Deflate, Dialect};
 
 /// What the client is called in `explain`.
-const CLIENT: HeaderName = HeaderName::from_static("x-client-id");
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-client-id");
 /// How long the answer to a handshake may take to be written.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Revocations within this time are looked at together.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// What upgrades need; cloning shares it.
 #[derive(Clone)]
@@ -47,6 +50,8 @@ struct Inner {
     limits: Arc<Limits>,
     snapshots: Snapshots,
     replays: Option<Replays>,
+    /// For what a shard must not wait for.
+    runtime: Handle,
     rejected: Family<Vec<(&'static str, &'static str)>, Counter>,
 }
 
@@ -64,7 +69,8 @@ impl Sessions {
     ) -> Self {
         let rejected = Family::<Vec<(&'static str, &'static str)>, Counter>::default();
         registry.register(name::UPGRADES_REJECTED, "WebSocket handshakes refused, by reason", rejected.clone());
-        Self(Arc::new(Inner { node, gate, origins, limits: Limits::new(options), snapshots, replays: None, rejected }))
+        let (limits, runtime) = (Limits::new(options), Handle::current());
+        Self(Arc::new(Inner { node, gate, origins, limits, snapshots, replays: None, runtime, rejected }))
     }
 
     /// Before they are shared: clients may begin in the past.
@@ -79,6 +85,44 @@ impl Sessions {
         self.0.replays.as_ref()
     }
 
+    /// Until `stop`, ends connections whose right is taken back, on whatever node that was done.
+    pub fn watch(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        // Asked for before the first client comes, so that nothing is missed.
+        let (mut told, node) = (self.0.gate.watch_revocations(), self.0.node.clone());
+        async move {
+            loop {
+                let revoked = tokio::select! {
+                    () = stop.cancelled() => return,
+                    revoked = told.recv() => revoked,
+                };
+                if revoked == Err(RecvError::Closed) {
+                    return;
+                }
+                // One walk over all clients serves all that come together. What was missed for being too many is known
+                // to whoever is asked, as he looks at what is in force.
+                tokio::time::sleep(TOGETHER).await;
+                while !matches!(told.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+                node.hub().examine().await;
+            }
+        }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.0.limits
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
     pub(super) fn node(&self) -> &Node {
         &self.0.node
     }
@@ -87,18 +131,31 @@ impl Sessions {
         self.0.snapshots.get(feed.name).map(Arc::as_ref)
     }
 
-    fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
-        self.0.rejected.get_or_create(&vec![("reason", reason)]).inc();
+    pub(super) fn reject(&self, reason: &'static str, problem: Problem) -> Problem {
+        self.count_rejected(reason);
         problem
+    }
+
+    pub(super) fn count_rejected(&self, reason: &'static str) {
+        self.0.rejected.get_or_create(&vec![("reason", reason)]).inc();
     }
 }
 
 /// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
 pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
     let started = Instant::now();
-    let (way, dialect, accept) = admit(feed, &sessions, &request).await?;
+    let key = websocket_key(&request.method, &request.headers);
+    let key = key.map_err(|problem| sessions.reject("handshake", problem))?;
+    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
+    let offered = subprotocol(&request.headers);
+    let deflate = deflate(&request.headers, sessions.node().hub().options().deflate.deflate());
+    let way = admit(feed, &sessions, &request, (offered, deflate)).await?;
+    let client = match &way {
+        Way::Known(ticket) => Some(HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?),
+        // They have no name yet.
+        Way::Unknown(_) | Way::Past(_) => None,
+    };
     sessions.0.node.hub().note_handshake(started.elapsed());
-    let client = way.client().map(HeaderValue::try_from).transpose().map_err(Problem::internal)?;
     let upgraded = request.extensions.remove::<OnUpgrade>();
     let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
     tokio::spawn(async move {
@@ -109,7 +166,13 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
             return;
         };
         // The buffer is copied: the original would keep the HTTP parser's whole buffer alive.
-        way.go(parts.io.into_inner(), parts.read_buf.to_vec()).await;
+        let socket = parts.io.into_inner();
+        let first = parts.read_buf.to_vec();
+        match way {
+            Way::Unknown(newcomer) => newcomer.receive(socket, first).await,
+            Way::Past(replay) => replay.run(socket, first).await,
+            Way::Known(ticket) => adopt(ticket, socket, first).await,
+        }
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -117,70 +180,65 @@ pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: P
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    client.map(|client| headers.insert(CLIENT, client));
-    if let Some(dialect) = dialect {
+    if let Some(client) = client {
+        headers.insert(CLIENT, client);
+    }
+    if deflate.is_some() {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE_ANSWER));
+    }
+    if let Some(dialect) = offered {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
     }
     Ok(response)
 }
 
-/// Every reason to refuse, in order; then the place. Answers the subprotocol to name and the accept key.
+/// How a client comes in.
+enum Way {
+    Known(Ticket),
+    /// Its token is its first message.
+    Unknown(Box<Newcomer>),
+    /// It begins in the past.
+    Past(Box<Replay>),
+}
+
+/// The socket leaves the runtime for its shard.
+pub(super) async fn adopt(ticket: Ticket, socket: TcpStream, first: Vec<u8>) {
+    match socket.into_std() {
+        Ok(socket) => ticket.adopt(socket, first).await,
+        Err(error) => tracing::warn!(%error, "a socket could not leave the runtime"),
+    }
+}
+
+/// Every reason to refuse, in order; then the place.
 async fn admit(
     feed: &'static FeedSpec,
     sessions: &Sessions,
     request: &Parts,
-) -> Result<(Way, Option<Dialect>, HeaderValue), Problem> {
-    let headers = &request.headers;
-    let key = websocket_key(&request.method, headers).map_err(|problem| sessions.reject("handshake", problem))?;
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("not text"));
-    if !sessions.0.origins.allows(text(header::ORIGIN), text(header::HOST)) {
-        let problem = Problem::new(StatusCode::FORBIDDEN, "origin", "this Origin may not connect; see ALLOWED_ORIGINS");
-        return Err(sessions.reject("origin", problem));
-    }
-    let wishes = Wishes::parse(feed, request.uri.query().unwrap_or(""));
-    let wishes = wishes.map_err(|problem| sessions.reject("parameter", problem))?;
-    let token = guard::websocket_token(headers, request.uri.query());
-    let identity = guard::identify(&sessions.0.gate, headers, token.as_deref());
-    let identity = identity.map_err(|error| sessions.reject("unauthorized", error.into()))?;
-    if !identity.may_listen(feed.name, feed.channels) {
-        return Err(sessions.reject("forbidden", guard::forbidden(Permission::Read)));
-    }
-    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    let address = peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
-    let held = sessions.0.limits.take(address).map_err(|full| match full {
-        Full::Node => {
-            sessions.reject("node full", Problem::unavailable("this node has no place for another connection", 5))
-        }
-        Full::Address => {
-            let detail = "too many connections from this address";
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", detail);
-            sessions.reject("address full", problem.with_header(header::RETRY_AFTER, HeaderValue::from(5)))
-        }
-    })?;
-    let offered = subprotocol(headers);
+    (offered, deflate): (Option<Dialect>, Option<Deflate>),
+) -> Result<Way, Problem> {
+    admit::origin(sessions, request)?;
+    let wishes = admit::wishes(feed, sessions, request)?;
     let dialect = offered.or(wishes.dialect).unwrap_or(Dialect::Json);
-    if wishes.snapshot && sessions.snapshot_of(feed).is_none() {
-        let problem = Problem::bad_request("this feed has no rows, and so no snapshot");
-        return Err(sessions.reject("parameter", problem.with_field("snapshot", "is not offered by this feed")));
+    let identity = match admit::identify(sessions, request) {
+        Err(AuthError::Missing) if wishes.auth_by_message || sessions.limits().options().first_message => None,
+        identity => Some(identity.map_err(|error| sessions.reject("unauthorized", error.into()))?),
+    };
+    if let Some(identity) = &identity {
+        admit::permit(feed, sessions, identity, &wishes)?;
     }
-    if wishes.presence && sessions.node().presence().is_none_or(|presence| !presence.covers(feed.name)) {
-        let problem = Problem::bad_request("this feed does not tell who is present");
-        return Err(sessions.reject("parameter", problem.with_field("presence", "is not offered by this feed")));
-    }
-    let when_full = sessions.0.node.hub().options().when_full.get(feed.name).copied().unwrap_or_default();
-    let audience = sessions.0.node.audience(audience_spec(feed, dialect, &wishes, when_full)).await;
-    let audience = audience.map_err(|error| {
-        tracing::warn!(%error, feed = feed.name, "a feed could not be subscribed");
-        sessions.reject("broker", Problem::unavailable("the broker is unavailable; try again", 5))
-    })?;
-    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
-    let peer = Box::new(Plain { dialect, _held: held });
-    if wishes.travel.is_wanted() {
-        let who = (identity.subject.clone(), identity.ends_at_ms());
-        let replay = Replay::prepare(sessions, audience, &wishes.travel, peer, who).await;
-        return Ok((Way::Past(replay.map_err(|problem| sessions.reject("record", problem))?), offered, accept));
-    }
-    let ticket = begin(feed, sessions, audience, &wishes, &identity.subject, peer).await;
-    let ticket = ticket.map_err(|problem| sessions.reject("snapshot", problem))?;
-    Ok((Way::Live(ticket), offered, accept))
+    let held = admit::hold(sessions, request)?;
+    Ok(match identity {
+        Some(identity) if wishes.travel.is_wanted() => {
+            let who = (&identity, &wishes, dialect, deflate);
+            let (audience, _, peer) = admit::seat(feed, sessions, who, held).await?;
+            let replay = Replay::prepare(sessions, audience, &wishes.travel, peer, identity.subject.clone()).await;
+            Way::Past(replay.map_err(|problem| sessions.reject("record", problem))?)
+        }
+        Some(identity) => Way::Known(admit::place(feed, sessions, (&identity, &wishes, dialect, deflate), held).await?),
+        None if wishes.travel.is_wanted() => {
+            let problem = wrong("from", "cannot go with a token as the first message");
+            return Err(sessions.reject("parameter", problem));
+        }
+        None => Way::Unknown(Box::new(Newcomer { feed, sessions: sessions.clone(), wishes, dialect, deflate, held })),
+    })
 }

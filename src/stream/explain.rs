@@ -6,7 +6,7 @@ use super::hub::{Found, Question};
 use super::{Channel, Node, Position};
 
 /// The answer, for operators.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fate {
     /// One of the words of docs/PROTOCOL.md.
     pub fate: &'static str,

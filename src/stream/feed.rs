@@ -12,6 +12,16 @@ pub struct FeedSpec {
     /// What may be folded: messages that hold a state, each newer one making the older one needless. Alerts and
     /// anything else that is not listed never is.
     pub folds: &'static [FoldRule],
+    /// What belongs to single users, if anything does.
+    pub own: Option<OwnRule>,
+}
+
+/// Each message of `channel` is for the user that its `field` names, and for whoever may write. One that names nobody is
+/// for the latter alone.
+#[derive(Debug)]
+pub struct OwnRule {
+    pub channel: &'static str,
+    pub field: &'static str,
 }
 
 /// A query parameter such as `?sku=A,B`.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::feed::FoldRule;
 use super::publication::{Kind, position_json};
-use super::{Publication, StreamMetrics};
+use super::{Position, Publication, StreamMetrics};
 use crate::wire::{Form, numbers_of, with_field};
 
 /// What has become one message.
@@ -69,6 +69,12 @@ impl Fold {
         self.first_offset
     }
 
+    /// Where a client stands that has nothing of it yet.
+    pub fn before(&self) -> Option<Position> {
+        let epoch = self.last.position.as_ref()?.epoch.clone();
+        Some(Position { offset: self.first_offset.saturating_sub(1), epoch })
+    }
+
     pub fn size_bytes(&self) -> usize {
         let extremes: usize = self.extremes.iter().map(|extreme| size_of::<Extreme>() + 2 * extreme.max.len()).sum();
         size_of::<Self>() + self.last.data.len() + extremes
@@ -97,10 +103,10 @@ impl Fold {
         });
         let mut message = with_field(&self.last.data, "_fold", &fold.to_string());
         if let (true, Some(position)) = (form.positioned, &self.last.position) {
-            message = with_field(&message, "_position", &position_json(&self.last.channel, position));
+            message = with_field(&message, "_position", &position_json(&self.last.channel, position, None));
         }
         metrics.encoded(form.dialect);
-        form.dialect.encode(&message)
+        form.encode(&message)
     }
 }
 
@@ -188,7 +194,7 @@ fn key(publication: &Publication, rule: &FoldRule) -> Option<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Channel, Position};
+    use super::super::Channel;
     use super::*;
     use crate::wire::Dialect;
 
@@ -213,7 +219,7 @@ mod tests {
             let folds = folds.take();
             prop_assert_eq!(folds.iter().map(|fold| fold.count).sum::<u64>(), messages.len() as u64);
             for fold in folds {
-                let frame = fold.frame(Form { dialect: Dialect::Json, positioned: true }, true, &StreamMetrics::default());
+                let frame = fold.frame(Form { positioned: true, ..Dialect::Json.into() }, true, &StreamMetrics::default());
                 let text = frame.iter().position(|byte| *byte == b'{').unwrap();
                 let message: Value = serde_json::from_slice(&frame[text..]).unwrap();
                 let sku = message["sku"].as_str().unwrap();

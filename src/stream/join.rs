@@ -12,14 +12,13 @@ use serde_json::json;
 use tokio::sync::MutexGuard;
 
 use super::fold::Folds;
-use super::hub::Beginning;
+use super::hub::{Beginning, event_behind};
 use super::ledger::{Account, Tally};
 use super::line::{Coverage, Line};
 use super::outbox::Chunk;
 use super::position::resume_token;
-use super::publication::position_json;
 use super::{Audience, Channel, Mark, Node, Peer, Position, Publication, Ticket};
-use crate::wire::with_field;
+use crate::wire::{Dialect, sse};
 
 /// How long a client's place may take to be found: for this long what it has seen may still be on its way to this node.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -191,6 +190,10 @@ impl Node {
         for message in &joining.snapshot {
             backlog.bytes(&spec.form.dialect.encode(message));
         }
+        if spec.form.dialect == Dialect::Sse {
+            // Not before: a browser that is cut off within the snapshot is to get it again.
+            backlog.bytes(&sse::id(&resume_token(&backlog.at)));
+        }
         for (index, (watch, step)) in audience.watches.iter().zip(steps).enumerate() {
             if let Step::Send(missed) = step {
                 backlog.replay(watch.active.id, index, missed, &joining.contained);
@@ -274,43 +277,69 @@ impl<'a> Backlog<'a> {
     fn replay(&mut self, id: u64, index: usize, missed: Vec<Arc<Publication>>, contained: &HashSet<Arc<str>>) {
         let (spec, metrics) = (self.audience.spec(), self.node.hub().metrics());
         let mut account = Account::default();
-        let mut folds = Folds::default();
+        let (mut folds, paced) = (Folds::default(), spec.pace.interval_ms > 0);
+        let end = missed.last().and_then(|publication| publication.position.clone());
         for publication in missed {
-            if publication.key.as_ref().is_some_and(|key| contained.contains(key)) {
-                // Its change is in the rows; its number is told, so that the numbers go on without a hole.
-                if let (true, Some(position)) = (spec.filter.passes(&publication), &publication.position) {
-                    let position = position_json(&publication.channel, position);
-                    let stub = with_field(br#"{"message_type":"included"}"#, "_position", &position);
-                    self.bytes(&spec.form.dialect.encode(&stub));
-                }
+            let passes = spec.filter.passes(&publication);
+            let contained = publication.key.as_ref().is_some_and(|key| contained.contains(key));
+            let item = if contained {
+                // Its change is in the rows; who counts is told its number.
+                (passes && spec.form.positioned).then(|| (None, Arc::new(publication.included())))
             } else {
                 account.recovered += 1;
-                if !spec.filter.passes(&publication) {
-                    account.filtered += 1;
-                } else if spec.pace.interval_ms > 0 {
-                    folds.add(Some(id), &publication, spec.pace.folds);
-                } else {
-                    account.pending += 1;
-                    self.publication(id, publication.frame(spec.form, metrics));
+                account.filtered += u64::from(!passes);
+                passes.then(|| (Some(id), publication.clone()))
+            };
+            match item {
+                Some((of, publication)) if paced => _ = folds.add(of, &publication, spec.pace.folds),
+                Some((of, publication)) => {
+                    let frame = publication.frame(spec.form, metrics).clone();
+                    self.publication(of, &self.numbered(index, publication.position.as_ref(), frame));
                 }
+                None => {}
             }
-            if let (Some(position), Some(mark)) = (&publication.position, self.at.get_mut(index)) {
-                mark.reach(position);
+            if !paced {
+                self.reach(index, publication.position.as_ref());
             }
+            account.pending += u64::from(!paced && !contained && passes);
         }
-        for fold in folds.take() {
-            account.pending += 1;
+        let folds = folds.take();
+        let last = folds.len().saturating_sub(1);
+        for (n, fold) in folds.into_iter().enumerate() {
+            account.pending += u64::from(fold.channel.is_some());
             account.conflated += fold.count - 1;
-            self.publication(id, &fold.frame(spec.form, fold.folds(), metrics));
+            // Behind the last of them it stands where the channel does.
+            let stands = if n == last { end.as_ref() } else { fold.last.position.as_ref() };
+            let frame = self.numbered(index, stands, fold.frame(spec.form, fold.folds(), metrics));
+            self.publication(fold.channel, &frame);
+            self.reach(index, stands);
         }
+        self.reach(index, end.as_ref());
         self.books.push((id, account));
     }
 
-    fn publication(&mut self, id: u64, frame: &Bytes) {
+    /// What comes next is sent to somebody who has everything up to here.
+    fn reach(&mut self, index: usize, position: Option<&Position>) {
+        if let (Some(position), Some(mark)) = (position, self.at.get_mut(index)) {
+            mark.reach(position);
+        }
+    }
+
+    /// The frame as this client gets it, which then has everything up to `position`.
+    fn numbered(&self, index: usize, position: Option<&Position>, frame: Bytes) -> Bytes {
+        match self.audience.spec().form.dialect {
+            Dialect::Sse => event_behind(&self.at, index, position, &frame),
+            Dialect::Json | Dialect::MessagePack => frame,
+        }
+    }
+
+    fn publication(&mut self, id: Option<u64>, frame: &Bytes) {
         if self.bytes.is_empty() {
             self.before.clone_from(&self.at);
         }
-        self.tally.add(id, 1);
+        if let Some(id) = id {
+            self.tally.add(id, 1);
+        }
         self.bytes(frame);
     }
 

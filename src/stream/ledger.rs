@@ -61,7 +61,7 @@ impl From<&[(u64, u32)]> for Tally {
 }
 
 /// One channel's books on one shard, or on all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Account {
     /// Publications that came from the broker while somebody was on the channel; of several shards, the one with most.
     pub accepted: u64,

@@ -27,7 +27,7 @@ pub use broker::{
 };
 pub use channel::{Channel, ChannelError};
 pub use explain::Fate;
-pub use feed::{FeedSpec, FilterParam, FoldRule, WhenFull};
+pub use feed::{FeedSpec, FilterParam, FoldRule, OwnRule, WhenFull};
 pub use filter::{Filter, Term};
 pub use history::HistoryOptions;
 pub use hub::{Hub, HubOptions, Peer, Probe, Ticket};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::audience::Watch;
 use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Outgoing, Position, Presence, Tags};
 use crate::tasks::Tasks;
+use crate::telemetry::trace::{self, Kind};
 use crate::wire::is_json;
 
 /// Cloning shares the node.
@@ -70,9 +71,14 @@ impl Node {
     }
 
     /// The same; a message with a key is published once, however often it is tried while the channel's history has it.
-    pub async fn publish_message(&self, channel: &Channel, message: Outgoing) -> Result<Position, PublishError> {
+    pub async fn publish_message(&self, channel: &Channel, mut message: Outgoing) -> Result<Position, PublishError> {
         is_json(&message.data).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        trace::tag(&mut message.tags);
+        let (began, traced) = (Instant::now(), trace::of_tags(&message.tags));
         let published = self.0.broker.publish(channel, message).await;
+        if let Some(above) = traced {
+            trace::span(above, "broker.publish", Kind::Producer, began, &[("messaging.destination.name", channel)]);
+        }
         published.map_err(|error| PublishError::Unavailable(error.to_string()))
     }
 
@@ -80,8 +86,18 @@ impl Node {
     /// answers end with that, and the rest is to be tried again.
     pub async fn publish_all(&self, channel: &Channel, messages: Vec<Outgoing>) -> Vec<Result<Position, PublishError>> {
         let checks: Vec<_> = messages.iter().map(|message| is_json(&message.data).err()).collect();
-        let good = messages.into_iter().zip(&checks).filter(|(_, check)| check.is_none()).map(|(message, _)| message);
-        let (positions, refused) = self.0.broker.publish_all(channel, good.collect()).await;
+        let good = messages.into_iter().zip(&checks).filter(|(_, check)| check.is_none());
+        let good = good.map(|(mut message, _)| {
+            trace::tag(&mut message.tags);
+            message
+        });
+        let good: Vec<Outgoing> = good.collect();
+        let (began, traced): (_, Vec<_>) =
+            (Instant::now(), good.iter().filter_map(|message| trace::of_tags(&message.tags)).collect());
+        let (positions, refused) = self.0.broker.publish_all(channel, good).await;
+        for above in traced {
+            trace::span(above, "broker.publish", Kind::Producer, began, &[("messaging.destination.name", channel)]);
+        }
         let (mut positions, mut answers) = (positions.into_iter(), Vec::with_capacity(checks.len()));
         for check in checks {
             match check {

@@ -89,6 +89,14 @@ impl Mark {
         *line = position.clone();
     }
 
+    /// Takes it back to `position`, if it is further in the same numbering.
+    pub fn hold_back(&mut self, position: &Position) {
+        let line = if position.is_local() { &mut self.local } else { &mut self.shared };
+        if line.epoch == position.epoch && line.offset > position.offset {
+            line.offset = position.offset;
+        }
+    }
+
     /// The position of the two that stands in `epoch`.
     pub fn in_epoch(&self, epoch: &str) -> Option<&Position> {
         [&self.shared, &self.local].into_iter().find(|position| &*position.epoch == epoch)

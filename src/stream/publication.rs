@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Channel, Mark, Position, StreamMetrics};
+use crate::telemetry::trace;
 use crate::wire::{Form, top_level_fields, with_field};
 
 /// Names and values that a subscriber can filter by, such as `("category", "Electronics")`.
@@ -35,7 +36,9 @@ pub struct Publication {
     pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
-    frames: [OnceLock<Bytes>; Form::COUNT],
+    frames: [OnceLock<Bytes>; Form::COMMON],
+    /// Made when the first client asks for another form.
+    other_frames: OnceLock<Box<[OnceLock<Bytes>; Form::COUNT - Form::COMMON]>>,
     fields: OnceLock<Vec<(String, String)>>,
 }
 
@@ -51,6 +54,7 @@ impl Publication {
             restart: None,
             accepted_at: Instant::now(),
             frames: Default::default(),
+            other_frames: OnceLock::new(),
             fields: OnceLock::new(),
         }
     }
@@ -73,16 +77,26 @@ impl Publication {
         Self { restart: Some(mark.clone()), ..Self::notice(channel, &message) }
     }
 
+    /// In its place, for a client that has its change already: the numbers go on without a hole.
+    pub fn included(&self) -> Self {
+        let data = Bytes::from_static(br#"{"message_type":"included"}"#);
+        Self::new(self.channel.clone(), Kind::Data, data, Tags::new(), self.position.clone())
+    }
+
     /// The ready frame of this publication in a form; made at the first call, shared by all others.
     pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
-        self.frames[form.index()].get_or_init(|| {
+        let place = match self.frames.get(form.index()) {
+            Some(place) => place,
+            None => &self.other_frames.get_or_init(Default::default)[form.index() - Form::COMMON],
+        };
+        place.get_or_init(|| {
             metrics.encoded(form.dialect);
             match (&self.position, form.positioned) {
                 (Some(position), true) => {
-                    let position = position_json(&self.channel, position);
-                    form.dialect.encode(&with_field(&self.data, "_position", &position))
+                    let position = position_json(&self.channel, position, trace::of_tags(&self.tags));
+                    form.encode(&with_field(&self.data, "_position", &position))
                 }
-                _ => form.dialect.encode(&self.data),
+                _ => form.encode(&self.data),
             }
         })
     }
@@ -100,7 +114,8 @@ impl Publication {
     /// What it holds in memory, frames that have been made included.
     pub fn size_bytes(&self) -> usize {
         let tags: usize = self.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let frames: usize = self.frames.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        let others = self.other_frames.get().into_iter().flat_map(|frames| frames.iter());
+        let frames: usize = self.frames.iter().chain(others).filter_map(OnceLock::get).map(Bytes::len).sum();
         size_of::<Self>() + self.data.len() + tags + frames
     }
 
@@ -113,12 +128,15 @@ impl Publication {
 }
 
 /// `_position` of a message. Channel names and epochs are ASCII; a name may hold what JSON escapes.
-pub(super) fn position_json(channel: &Channel, position: &Position) -> String {
+pub(super) fn position_json(channel: &Channel, position: &Position, traced: Option<trace::Parent>) -> String {
     let mut json = serde_json::json!({
         "channel": channel.as_str(), "epoch": &*position.epoch, "offset": position.offset,
     });
     if position.is_local() {
         json["node_local"] = true.into();
+    }
+    if let Some(parent) = traced {
+        json["trace_id"] = parent.trace_id().into();
     }
     json.to_string()
 }

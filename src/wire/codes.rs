@@ -17,11 +17,39 @@ pub enum Close {
     Slow,
     /// No answer to a ping in time.
     NoPong,
+    /// What the client was let in with has expired; come back with a fresh token.
+    Expired,
+    /// More messages a second than `limits.messages_per_second`.
+    TooMany,
+    /// The token of the first message is none that lets in.
+    BadToken,
+    /// The first message is not the token that was to be sent.
+    BadRequest,
+    /// No token came within `limits.first_message_ms`.
+    Stale,
+    /// What the client was let in with has been taken back.
+    Revoked,
+    /// Known, but not allowed this.
+    Forbidden,
 }
 
 impl Close {
-    pub const ALL: [Close; 7] =
-        [Close::Normal, Close::Protocol, Close::InvalidUtf8, Close::TooBig, Close::Restart, Close::Slow, Close::NoPong];
+    pub const ALL: [Close; 14] = [
+        Close::Normal,
+        Close::Protocol,
+        Close::InvalidUtf8,
+        Close::TooBig,
+        Close::Restart,
+        Close::Expired,
+        Close::Slow,
+        Close::NoPong,
+        Close::TooMany,
+        Close::BadToken,
+        Close::BadRequest,
+        Close::Stale,
+        Close::Revoked,
+        Close::Forbidden,
+    ];
 
     pub fn code(self) -> u16 {
         match self {
@@ -32,6 +60,13 @@ impl Close {
             Close::Restart => 1012,
             Close::Slow => 3008,
             Close::NoPong => 3012,
+            Close::Expired => 3005,
+            Close::TooMany => 3013,
+            Close::BadToken => 3500,
+            Close::BadRequest => 3501,
+            Close::Stale => 3502,
+            Close::Revoked => 3503,
+            Close::Forbidden => 3507,
         }
     }
 
@@ -45,11 +80,18 @@ impl Close {
             Close::Restart => "service restart",
             Close::Slow => "slow",
             Close::NoPong => "no pong",
+            Close::Expired => "connection expired",
+            Close::TooMany => "too many requests",
+            Close::BadToken => "invalid token",
+            Close::BadRequest => "bad request",
+            Close::Stale => "stale",
+            Close::Revoked => "access revoked",
+            Close::Forbidden => "permission denied",
         }
     }
 
     /// Whether a client should connect again. After the others it must first be mended.
     pub fn reconnect(self) -> bool {
-        matches!(self, Close::Restart | Close::Slow | Close::NoPong)
+        matches!(self, Close::Restart | Close::Expired | Close::Slow | Close::NoPong | Close::TooMany)
     }
 }

@@ -1,13 +1,18 @@
 //! Bytes ↔ frames. Knows no socket, no channel's meaning and no feed.
 
 mod codes;
+mod deflate;
+mod frame;
 mod json;
 mod msgpack;
+pub mod sse;
 mod websocket;
 
 pub use codes::Close;
+pub use deflate::{DEFLATE_ANSWER, Deflate, DeflateOptions, inflate, offers_deflate};
+pub use frame::{Opcode, close_frame, frame, frame_length};
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
-pub use websocket::{Decoder, Incoming, Opcode, close_frame, frame, frame_length};
+pub use websocket::{Decoder, Incoming, Reading, whole_frame};
 
 use bytes::Bytes;
 
@@ -18,9 +23,12 @@ pub enum Dialect {
     Json,
     /// The same object as MessagePack (maps, not arrays) in a binary message.
     MessagePack,
+    /// The JSON as a server-sent event, in the body of an HTTP answer.
+    Sse,
 }
 
 impl Dialect {
+    /// Those that a WebSocket can have.
     pub const ALL: [Dialect; 2] = [Dialect::Json, Dialect::MessagePack];
 
     /// The WebSocket subprotocol that asks for this dialect.
@@ -28,14 +36,16 @@ impl Dialect {
         match self {
             Dialect::Json => "fanfare.json",
             Dialect::MessagePack => "fanfare.msgpack",
+            Dialect::Sse => "",
         }
     }
 
-    /// The value of `?format=` that asks for this dialect.
+    /// The value of `?format=` that asks for this dialect; the label in metrics.
     pub fn format(self) -> &'static str {
         match self {
             Dialect::Json => "json",
             Dialect::MessagePack => "msgpack",
+            Dialect::Sse => "sse",
         }
     }
 
@@ -47,41 +57,103 @@ impl Dialect {
         Self::ALL.into_iter().find(|dialect| dialect.format() == name)
     }
 
-    /// A ready WebSocket frame that carries `json`: server frames are not masked, so it serves every client.
+    /// A ready frame that carries `json`: server frames are not masked, so it serves every client.
     /// `json` has been checked with [`is_json`] when it was published.
     pub fn encode(self, json: &[u8]) -> Bytes {
         match self {
             Dialect::Json => frame(Opcode::Text, json),
             Dialect::MessagePack => frame(Opcode::Binary, &msgpack::from_json(json)),
+            Dialect::Sse => sse::event(json),
+        }
+    }
+
+    /// What shows that the connection lives.
+    pub fn ping(self) -> Bytes {
+        match self {
+            Dialect::Json | Dialect::MessagePack => frame(Opcode::Ping, b""),
+            Dialect::Sse => sse::heartbeat(),
+        }
+    }
+
+    /// Whether a client answers [`Dialect::ping`].
+    pub fn answers(self) -> bool {
+        self != Dialect::Sse
+    }
+
+    /// The last word of a connection.
+    pub fn close(self, close: Close, detail: &str) -> Bytes {
+        match self {
+            Dialect::Json | Dialect::MessagePack => close_frame(close, detail),
+            Dialect::Sse => sse::close(close, detail),
         }
     }
 }
 
-/// How one client's messages are written: the dialect, and whether each says where it stands in its channel.
+/// How one client's messages are written: the dialect, whether each says where it stands in its channel, and how they
+/// are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Form {
     pub dialect: Dialect,
     /// Messages carry `_position`. Without it they are the very bytes that were published.
     pub positioned: bool,
+    /// Of a WebSocket that has negotiated it.
+    pub deflate: Option<Deflate>,
 }
 
 impl Form {
-    pub const COUNT: usize = Dialect::ALL.len() * 2;
+    pub const COUNT: usize = 10;
+    /// The first so many are those of clients that ask for nothing special.
+    pub const COMMON: usize = 4;
 
-    pub const ALL: [Form; Form::COUNT] = [
-        Form { dialect: Dialect::Json, positioned: false },
-        Form { dialect: Dialect::Json, positioned: true },
-        Form { dialect: Dialect::MessagePack, positioned: false },
-        Form { dialect: Dialect::MessagePack, positioned: true },
-    ];
+    /// Every form there is on a server that compresses in this way.
+    pub fn all(deflate: Option<Deflate>) -> impl Iterator<Item = Form> {
+        let of = |dialect, deflate| [false, true].map(|positioned| Form { dialect, positioned, deflate });
+        let packed =
+            deflate.into_iter().flat_map(move |_| Dialect::ALL.into_iter().flat_map(move |it| of(it, deflate)));
+        let plain = [Dialect::Json, Dialect::MessagePack, Dialect::Sse];
+        plain.into_iter().flat_map(move |dialect| of(dialect, None)).chain(packed)
+    }
 
     pub fn index(self) -> usize {
-        self.dialect as usize * 2 + usize::from(self.positioned)
+        let dialect = self.dialect as usize + if self.deflate.is_some() { 3 } else { 0 };
+        dialect * 2 + usize::from(self.positioned)
+    }
+
+    /// A ready frame that carries `json`, compressed where that was negotiated and helps.
+    pub fn encode(self, json: &[u8]) -> Bytes {
+        match (self.deflate, self.dialect) {
+            (None, dialect) => dialect.encode(json),
+            (deflate, Dialect::Json) => message(Opcode::Text, json, deflate),
+            (deflate, Dialect::MessagePack) => message(Opcode::Binary, &msgpack::from_json(json), deflate),
+            (Some(_), Dialect::Sse) => sse::event(json),
+        }
+    }
+}
+
+/// A ready frame around a whole message, compressed where that is wanted and helps.
+pub fn message(opcode: Opcode, payload: &[u8], deflate: Option<Deflate>) -> Bytes {
+    match deflate.and_then(|deflate| deflate.pack(payload)) {
+        Some(packed) => frame::packed_frame(opcode, &packed),
+        None => frame(opcode, payload),
     }
 }
 
 impl From<Dialect> for Form {
     fn from(dialect: Dialect) -> Self {
-        Self { dialect, positioned: false }
+        Self { dialect, positioned: false, deflate: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_has_an_index_of_its_own() {
+        let deflate = DeflateOptions { enabled: true, ..DeflateOptions::default() }.deflate();
+        let mut indexes: Vec<usize> = Form::all(deflate).map(Form::index).collect();
+        indexes.sort_unstable();
+        assert_eq!(indexes, (0..Form::COUNT).collect::<Vec<_>>());
+        assert!(Form::all(None).filter(|form| form.dialect != Dialect::Sse).all(|form| form.index() < Form::COMMON));
     }
 }

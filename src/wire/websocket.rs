@@ -1,67 +1,24 @@
-//! WebSocket framing for a server (RFC 6455): whole frames out, messages in, incrementally.
+//! What clients send over a WebSocket (RFC 6455): frames in, messages out, incrementally.
 
 use std::io::Cursor;
 
-use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::Close;
+use super::frame::Opcode;
+use super::{Close, inflate};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opcode {
-    Text = 0x1,
-    Binary = 0x2,
-    Close = 0x8,
-    Ping = 0x9,
-    Pong = 0xA,
-}
-
-/// One whole unmasked frame around `payload`.
-pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(payload.len() + 10);
-    out.push(0x80 | opcode as u8);
-    match payload.len() {
-        length @ 0..126 => out.push(length as u8),
-        length @ 126..0x1_0000 => {
-            out.push(126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
+/// How long the first of a client's frames in `bytes` is, header included; `None` while it has not wholly arrived. Of
+/// what is no frame the answer is everything: whoever reads it finds out.
+pub fn whole_frame(bytes: &[u8]) -> Option<usize> {
+    match parse_header(bytes) {
+        Ok(Some((_, length, header_bytes))) => {
+            let end = header_bytes.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+            (end <= bytes.len()).then_some(end)
         }
-        length => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
+        Ok(None) => None,
+        Err(_) => Some(bytes.len()),
     }
-    out.extend_from_slice(payload);
-    Bytes::from(out)
-}
-
-/// The most that a close frame's reason may hold: a control frame has 125 bytes, two of them the code.
-const MOST_REASON_BYTES: usize = 123;
-
-/// The close frame that tells `close` to the peer. `detail`, such as where to resume, follows the reason where it fits.
-pub fn close_frame(close: Close, detail: &str) -> Bytes {
-    let mut payload = close.code().to_be_bytes().to_vec();
-    payload.extend_from_slice(close.reason().as_bytes());
-    if !detail.is_empty() && close.reason().len() + 2 + detail.len() <= MOST_REASON_BYTES {
-        payload.extend_from_slice(b"; ");
-        payload.extend_from_slice(detail.as_bytes());
-    }
-    frame(Opcode::Close, &payload)
-}
-
-/// How long the first of our own frames in `bytes` is, header included.
-pub fn frame_length(bytes: &[u8]) -> usize {
-    let length = match bytes {
-        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-        [_, 127, rest @ ..] => {
-            let length = rest.first_chunk::<8>().map_or(0, |length| u64::from_be_bytes(*length));
-            10 + usize::try_from(length).unwrap_or(0)
-        }
-        [_, length, ..] => 2 + usize::from(*length),
-        _ => bytes.len(),
-    };
-    length.min(bytes.len())
 }
 
 /// What a client sent.
@@ -74,6 +31,18 @@ pub enum Incoming<'a> {
     /// The code that the client gave, if it gave one. Nothing follows it.
     Close(Option<u16>),
 }
+
+/// How a client's messages are to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The largest message, compressed or not.
+    pub max_message_bytes: usize,
+    /// Whether compressed messages have been agreed on.
+    pub deflated: bool,
+}
+
+/// The first reserved bit: the message is compressed (RFC 7692).
+const COMPRESSED: u8 = 0x40;
 
 /// Reads one connection's messages from whatever pieces its bytes arrive in. Costs eight bytes while nothing is partial.
 #[derive(Default)]
@@ -88,6 +57,8 @@ struct Partial {
     /// A fragmented message so far; `kind` says of what.
     message: Vec<u8>,
     kind: Option<Kind>,
+    /// Whether it is compressed.
+    packed: bool,
     /// How much of a text `message` is known to be UTF-8.
     checked: usize,
 }
@@ -101,15 +72,10 @@ enum Kind {
 impl Decoder {
     /// Takes `input` (unmasking it in place) and hands every message that is now complete to `on`.
     /// After an error the connection cannot be read further.
-    pub fn read(
-        &mut self,
-        input: &mut [u8],
-        max_message_bytes: usize,
-        on: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<(), Close> {
+    pub fn read(&mut self, input: &mut [u8], reading: Reading, on: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Close> {
         let Some(mut partial) = self.partial.take() else {
             let mut partial = Partial::default();
-            let used = partial.frames(input, max_message_bytes, on)?;
+            let used = partial.frames(input, reading, on)?;
             if used < input.len() || partial.kind.is_some() {
                 partial.frame = input[used..].to_vec();
                 self.partial = Some(Box::new(partial));
@@ -118,7 +84,7 @@ impl Decoder {
         };
         let mut joined = std::mem::take(&mut partial.frame);
         joined.extend_from_slice(input);
-        let used = partial.frames(&mut joined, max_message_bytes, on)?;
+        let used = partial.frames(&mut joined, reading, on)?;
         joined.drain(..used);
         if !joined.is_empty() || partial.kind.is_some() {
             partial.frame = joined;
@@ -133,7 +99,8 @@ impl Decoder {
         let Some(kind) = partial.kind else { return partial.frame };
         // The fragments so far as one, under a mask that changes nothing.
         let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
-        let mut bytes = vec![opcode as u8, 0x80 | 127];
+        let packed = if partial.packed { COMPRESSED } else { 0 };
+        let mut bytes = vec![opcode as u8 | packed, 0x80 | 127];
         bytes.extend_from_slice(&(partial.message.len() as u64).to_be_bytes());
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&partial.message);
@@ -149,18 +116,20 @@ impl Decoder {
 
 impl Partial {
     /// Handles every whole frame of `input`; answers how many bytes they took.
-    fn frames(&mut self, input: &mut [u8], max: usize, on: &mut dyn FnMut(Incoming<'_>)) -> Result<usize, Close> {
+    fn frames(&mut self, input: &mut [u8], reading: Reading, on: &mut dyn FnMut(Incoming<'_>)) -> Result<usize, Close> {
         let mut used = 0;
         while let Some((header, length, header_bytes)) = parse_header(&input[used..])? {
             let mask = header.mask.ok_or(Close::Protocol)?;
-            if header.rsv1 || header.rsv2 || header.rsv3 {
+            // The first bit says that a message is compressed, on its first frame alone.
+            let begins = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+            if header.rsv1 && !(reading.deflated && begins) || header.rsv2 || header.rsv3 {
                 return Err(Close::Protocol);
             }
             let control = matches!(header.opcode, OpCode::Control(_));
             if control && (length > 125 || !header.is_final) {
                 return Err(Close::Protocol);
             }
-            if !control && length.saturating_add(self.message.len() as u64) > max as u64 {
+            if !control && length.saturating_add(self.message.len() as u64) > reading.max_message_bytes as u64 {
                 return Err(Close::TooBig);
             }
             let begin = used + header_bytes;
@@ -176,38 +145,47 @@ impl Partial {
                         return Ok(input.len());
                     }
                 }
-                OpCode::Data(data) => self.data(data, header.is_final, payload, on)?,
+                OpCode::Data(data) => {
+                    let kind = self.begin(data, header.rsv1)?;
+                    self.data(kind, header.is_final, payload, reading.max_message_bytes, on)?;
+                }
             }
         }
         Ok(used)
     }
 
-    fn data(&mut self, data: Data, last: bool, payload: &[u8], on: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Close> {
+    /// What a frame belongs to.
+    fn begin(&mut self, data: Data, packed: bool) -> Result<Kind, Close> {
         let kind = match (data, self.kind) {
             (Data::Text, None) => Kind::Text,
             (Data::Binary, None) => Kind::Binary,
-            (Data::Continue, Some(kind)) => kind,
+            (Data::Continue, Some(kind)) => return Ok(kind),
             _ => return Err(Close::Protocol),
         };
+        self.packed = packed;
+        Ok(kind)
+    }
+
+    fn data(
+        &mut self,
+        kind: Kind,
+        last: bool,
+        payload: &[u8],
+        max: usize,
+        on: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), Close> {
         if last && self.kind.is_none() {
-            match kind {
-                Kind::Text => on(Incoming::Text(std::str::from_utf8(payload).map_err(|_| Close::InvalidUtf8)?)),
-                Kind::Binary => on(Incoming::Binary(payload)),
-            }
-            return Ok(());
+            return whole(kind, self.packed, payload, max, on);
         }
         self.kind = Some(kind);
         self.message.extend_from_slice(payload);
-        if kind == Kind::Text {
+        if kind == Kind::Text && !self.packed {
             self.check_utf8(last)?;
         }
         if last {
             let message = std::mem::take(&mut self.message);
             (self.kind, self.checked) = (None, 0);
-            match kind {
-                Kind::Text => on(Incoming::Text(std::str::from_utf8(&message).map_err(|_| Close::InvalidUtf8)?)),
-                Kind::Binary => on(Incoming::Binary(&message)),
-            }
+            whole(kind, self.packed, &message, max, on)?;
         }
         Ok(())
     }
@@ -221,6 +199,22 @@ impl Partial {
         }
         Ok(())
     }
+}
+
+/// Hands on a message that is complete.
+fn whole(kind: Kind, packed: bool, payload: &[u8], max: usize, on: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Close> {
+    let inflated;
+    let message = if packed {
+        inflated = inflate(payload, max)?;
+        &inflated[..]
+    } else {
+        payload
+    };
+    match kind {
+        Kind::Text => on(Incoming::Text(std::str::from_utf8(message).map_err(|_| Close::InvalidUtf8)?)),
+        Kind::Binary => on(Incoming::Binary(message)),
+    }
+    Ok(())
 }
 
 fn parse_header(input: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Close> {
@@ -258,85 +252,4 @@ fn control_message(control: Control, payload: &[u8]) -> Result<Incoming<'_>, Clo
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![first];
-        match payload.len() {
-            n @ 0..126 => out.push(0x80 | n as u8),
-            n => {
-                out.push(0x80 | 126);
-                out.extend_from_slice(&(n as u16).to_be_bytes());
-            }
-        }
-        let mask = [1, 2, 3, 4];
-        out.extend_from_slice(&mask);
-        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
-        out
-    }
-
-    /// Everything that comes out when `input` arrives in pieces of `step` bytes.
-    fn read_in_steps(input: &[u8], step: usize) -> Result<Vec<String>, Close> {
-        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
-        for piece in input.chunks(step.max(1)) {
-            decoder.read(&mut piece.to_vec(), 1000, &mut |message| seen.push(format!("{message:?}")))?;
-            // Another one goes on where this one stands.
-            let mut rest = std::mem::take(&mut decoder).into_bytes();
-            decoder.read(&mut rest, 1000, &mut |message| seen.push(format!("{message:?}")))?;
-        }
-        assert_eq!(decoder.held_bytes(), 0);
-        Ok(seen)
-    }
-
-    #[test]
-    fn messages_survive_any_fragmentation() {
-        let mut input = masked(0x81, "日本".as_bytes());
-        input.extend(masked(0x01, &"日".as_bytes()[..2]));
-        input.extend(masked(0x89, b"p"));
-        input.extend(masked(0x80, &"日".as_bytes()[2..]));
-        input.extend(masked(0x82, &[7; 300]));
-        input.extend(masked(0x88, &[3, 232]));
-        let whole = read_in_steps(&input, input.len()).unwrap();
-        assert_eq!(whole.len(), 5);
-        assert_eq!(whole[2], "Text(\"日\")");
-        assert_eq!(whole[4], "Close(Some(1000))");
-        for step in 1..40 {
-            assert_eq!(read_in_steps(&input, step).unwrap(), whole);
-        }
-    }
-
-    #[test]
-    fn what_breaks_the_protocol_is_named() {
-        let unmasked = frame(Opcode::Text, b"x").to_vec();
-        let cases: [(Vec<u8>, Close); 9] = [
-            (unmasked, Close::Protocol),
-            (masked(0xC1, b"x"), Close::Protocol),
-            (masked(0x83, b"x"), Close::Protocol),
-            (masked(0x80, b"x"), Close::Protocol),
-            (masked(0x09, b"x"), Close::Protocol),
-            (masked(0x88, &[3]), Close::Protocol),
-            (masked(0x88, &[3, 237]), Close::Protocol),
-            (masked(0x81, b"\xff"), Close::InvalidUtf8),
-            (masked(0x82, &[0; 1001]), Close::TooBig),
-        ];
-        for (input, close) in cases {
-            assert_eq!(read_in_steps(&input, 1000), Err(close), "{input:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), step in 1usize..50) {
-            let mut decoder = Decoder::default();
-            for piece in bytes.chunks(step) {
-                if decoder.read(&mut piece.to_vec(), 100, &mut |_| {}).is_err() {
-                    break;
-                }
-                prop_assert!(decoder.held_bytes() <= 2 * (100 + 14));
-            }
-        }
-    }
-}
+mod tests;

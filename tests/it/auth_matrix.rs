@@ -38,6 +38,11 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/ws/price", Asks::Stream),
     ("GET", "/ws/progress", Asks::Stream),
     ("GET", "/ws/match", Asks::Stream),
+    ("GET", "/sse", Asks::User),
+    ("GET", "/sse/inventory", Asks::User),
+    ("GET", "/sse/price", Asks::User),
+    ("GET", "/sse/progress", Asks::User),
+    ("GET", "/sse/match", Asks::User),
     ("POST", "/api/v1/auth/login", Asks::Origin),
     ("POST", "/api/v1/auth/refresh", Asks::Origin),
     ("POST", "/api/v1/auth/logout", Asks::Known),
@@ -126,6 +131,10 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/api/v1/ledger", Asks::Manager),
     ("GET", "/api/v1/explain", Asks::Manager),
     ("GET", "/system-info", Asks::Manager),
+    ("GET", "/openapi.json", Asks::Nothing),
+    ("GET", "/asyncapi.json", Asks::Nothing),
+    ("GET", "/docs", Asks::Nothing),
+    ("GET", "/docs/{file}", Asks::Nothing),
     ("GET", "/health", Asks::Nothing),
     ("GET", "/health/detailed", Asks::Nothing),
     ("GET", "/health/ready", Asks::Nothing),
@@ -274,7 +283,7 @@ async fn nothing_worthless_opens_anything() {
 fn every_endpoint_is_in_the_matrix() {
     let routes = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/routes.rs")).unwrap();
     let literals = routes.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
-    let feeds = fanfare::feeds::ALL.iter().map(|(path, _)| *path);
+    let feeds = fanfare::feeds::ALL.iter().chain(&fanfare::feeds::EVENTS).map(|(path, _)| *path);
     let exist: BTreeSet<&str> = literals.chain(feeds).collect();
     let named: BTreeSet<&str> = MATRIX.iter().map(|(_, path, _)| *path).collect();
     let missing: Vec<_> = exist.symmetric_difference(&named).collect();

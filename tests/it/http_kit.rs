@@ -82,7 +82,7 @@ pub struct Server {
     pub addr: SocketAddr,
     pub stop: CancellationToken,
     pub metrics: ServerMetrics,
-    pub task: JoinHandle<()>,
+    pub task: JoinHandle<tokio_util::task::TaskTracker>,
 }
 
 impl Server {
@@ -91,7 +91,7 @@ impl Server {
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let metrics = ServerMetrics::default();
-        let task = tokio::spawn(serve(listener, router, options, metrics.clone(), stop.clone()));
+        let task = tokio::spawn(serve(listener, router, options, metrics.clone(), None, stop.clone()));
         Self { addr, stop, metrics, task }
     }
 

@@ -4,7 +4,7 @@
 //! Each run follows from its seed. One that fails is made smaller until nothing more can be left out, and printed.
 //! `make model SEEDS=1000` tries more than the usual 50.
 
-mod client; // one client: reads, freezes, comes back
+pub mod client; // one client: reads, freezes, comes back
 mod world; // the server under test
 
 use std::collections::BTreeMap;
@@ -161,6 +161,12 @@ async fn every_client_ends_at_what_the_database_says() {
     let played = futures_util::stream::iter(seeds.map(|seed| async move {
         let script = Script::new(seed);
         let problem = script.play(&script.ops).await.err();
+        if let Some(problem) = &problem {
+            eprintln!("seed {seed}: {problem}");
+        }
+        if seed % 100 == 99 {
+            eprintln!("seed {seed} has been played");
+        }
         (script, problem)
     }));
     let failed: Vec<(Script, String)> =

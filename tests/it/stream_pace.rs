@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::stream_recovery::{get, ledger};
 use crate::stream_ws::{Raw, publish};
-use crate::support::{Fanfare, Settings, eventually, next_json};
+use crate::support::{Fanfare, Redis, Settings, WebSocket, eventually, next_json};
 
 const UPDATES: &str = "price:updates";
 
@@ -140,4 +140,48 @@ async fn what_became_of_a_message_can_be_asked() {
     assert_eq!(answer["fate"], "unknown client");
     let answer = get(&server, "/api/v1/explain?channel=a%20b&offset=1&client=x").await;
     assert_eq!(answer["errors"][0]["field"], "channel");
+}
+
+/// What a client counts that comes to `server`, until it has heard of `least` messages.
+async fn count_folded(client: &mut WebSocket, least: u64) -> u64 {
+    let mut count = 0;
+    while count < least {
+        let message = next_json(client).await;
+        assert_ne!(message["message_type"], "gap", "{message}");
+        if message["message_type"] == "price_update" {
+            count += message["_fold"]["count"].as_u64().expect("what it stands for");
+        }
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paced_client_resumes_before_what_was_held_for_it() {
+    let redis = Redis::start().await;
+    let mut old = Fanfare::start(Settings::new().redis(&redis)).await;
+    let new = Fanfare::start(Settings::new().redis(&redis)).await;
+    let mut client = old.ws("/ws/price?max_hz=0.1").await;
+    next_json(&mut client).await;
+    // Nothing of this is due before the server ends.
+    for n in 0..6 {
+        publish(&old, UPDATES, &price(["A", "B"][n % 2], 100)).await;
+    }
+    publish(&old, "price:alerts", "{\"message_type\":\"price_alert\",\"sku\":\"A\"}").await;
+    assert_eq!(next_json(&mut client).await["message_type"], "price_alert");
+    let ending = tokio::spawn(async move { old.terminate().await });
+    let mut heard = 0;
+    let since = loop {
+        let message = next_json(&mut client).await;
+        match message["message_type"].as_str() {
+            Some("reconnect") => break message["since"].as_str().unwrap().to_owned(),
+            Some("price_update") => heard += message["_fold"]["count"].as_u64().unwrap(),
+            _ => panic!("{message}"),
+        }
+    };
+    let mut client = new.ws(&format!("/ws/price?max_hz=0.1&since={since}")).await;
+    let subscribed = next_json(&mut client).await;
+    assert_eq!(subscribed["channels"]["price:alerts"]["recovered"], 0, "that one has been heard: {subscribed}");
+    heard += count_folded(&mut client, 6 - heard).await;
+    assert_eq!(heard, 6, "everything, and once");
+    assert!(ending.await.unwrap().success());
 }

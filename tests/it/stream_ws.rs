@@ -161,10 +161,17 @@ impl Raw {
 
     /// The next frame; `None` at the end of the connection, however it ended.
     pub async fn frame(&mut self) -> Option<Frame> {
+        let (first, payload) = self.whole().await?;
+        assert_eq!(first & 0xf0, 0x80, "whole frames, no reserved bits");
+        Some(Frame { opcode: first & 0x0f, payload })
+    }
+
+    /// The first byte and the payload of the next frame.
+    pub async fn whole(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some((frame, used)) = parse(&self.rest) {
+            if let Some((first, payload, used)) = parse(&self.rest) {
                 self.rest.drain(..used);
-                return Some(frame);
+                return Some((first, payload));
             }
             if !self.more().await {
                 return None;
@@ -200,15 +207,14 @@ impl Raw {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");
-    assert_eq!(first & 0xf0, 0x80, "whole frames, no reserved bits");
     let (length, head) = match second {
         126 => (u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize, 4),
         127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize, 10),
         length => (length as usize, 2),
     };
     let payload = bytes.get(head..head + length)?.to_vec();
-    Some((Frame { opcode: first & 0x0f, payload }, head + length))
+    Some((first, payload, head + length))
 }

@@ -39,9 +39,45 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // May use what `admin` may, and its handlers, which it describes.
+    (
+        "contract",
+        &[
+            "admin",
+            "feeds",
+            "alerts",
+            "session",
+            "http",
+            "auth",
+            "queue",
+            "series",
+            "db",
+            "stream",
+            "wire",
+            "clock",
+            "tasks",
+            "telemetry",
+        ],
+    ),
     // Speaks to a server as any client does.
     ("demo", &["clock"]),
-    ("config", &["stream", "session", "auth", "http", "db", "series", "queue", "feeds", "alerts", "admin"]),
+    (
+        "config",
+        &[
+            "telemetry",
+            "contract",
+            "stream",
+            "session",
+            "auth",
+            "http",
+            "db",
+            "series",
+            "queue",
+            "feeds",
+            "alerts",
+            "admin",
+        ],
+    ),
     ("app", &["*"]),
     ("routes", &["*"]),
     ("commands", &["*"]),
@@ -65,7 +101,7 @@ const PLACES: &[(&str, &[&str])] = &[
 const ROWS: &[&str] = &["sql.rs", "feeds/figures.rs"];
 
 const MOST_LINES: usize = 400;
-const MOST_LINES_OF_MAIN: usize = 60;
+const MOST_LINES_OF_MAIN: usize = 70;
 
 /// One source file, its comments and strings taken apart.
 struct Source {

@@ -1,5 +1,5 @@
 // A stand-in for the server, for work on the page alone: the same addresses and shapes, invented shop traffic.
-//   node dev/mock.mjs [--port=8080] [--items=120] [--rate=8] [--token=secret]
+//   node dev/mock.mjs [--port=8080] [--items=120] [--rate=8] [--sales=0] [--token=secret]
 // It serves dist/ under the policy that the real server sends. POST /mock/down?ms=… closes every socket and refuses new
 // ones for a while, with &slot=true it tells them when to come back; POST /mock/gap reports a gap on every feed, POST
 // /mock/forget gives up what was kept for clients that come back, POST /mock/silent?is=true|false is the canary's word.
@@ -13,6 +13,8 @@ const options = Object.fromEntries(process.argv.slice(2).map((arg) => arg.replac
 const port = Number(options.port ?? 8080);
 const itemCount = Number(options.items ?? 120);
 const rate = Number(options.rate ?? 8);
+/** Sales alone, a second: for measurements of the inventory. */
+const sales = Number(options.sales ?? 0);
 const token = options.token ?? "";
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 
@@ -218,6 +220,8 @@ const server = createServer(async (request, response) => {
   if (url.pathname.startsWith("/api/")) {
     if (!allowed(request, url.searchParams)) return problem(response, 401, "a token is needed");
     if (Date.now() < downUntil) return problem(response, 503, "down");
+    if (route === "GET /api/v1/auth/me") return json(response, 200, { subject: token ? "me" : "anonymous", role: "admin" });
+    if (url.pathname.startsWith("/api/v1/series/")) return json(response, 200, { points: [] });
     if (route === "GET /api/v1/inventory") return page(response, url.searchParams, [...items.values()].map(derived));
     if (route === "GET /api/v1/prices") return page(response, url.searchParams, [...prices.values()]);
     if (route === "POST /api/v1/inventory") return json(response, 201, derived(create(await bodyOf(request))));
@@ -240,7 +244,7 @@ const server = createServer(async (request, response) => {
     }
     return problem(response, 405, "not allowed");
   }
-  const path = normalize(url.pathname === "/" ? "/index.html" : url.pathname);
+  const path = normalize(extname(url.pathname) === "" ? "/index.html" : url.pathname);
   try {
     const file = await readFile(join(dist, path));
     response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream", "content-security-policy": POLICY });
@@ -304,6 +308,21 @@ function matchStep() {
     const matches = Array.from({ length: 1 + Math.floor(Math.random() * 8) }, () => ({ title: pick(["ホールスタッフ", "Warehouse lead", "フロントエンドエンジニア", "Barista"]), company_name: pick(["青山珈琲", "Kanda Logistics", "みなと商店"]) }));
     send("/ws/match", { message_type: "match_notification", user_id: pick(STUDENTS), matches, timestamp: iso() });
   }
+}
+
+if (sales > 0) {
+  const list = [...items.values()];
+  let due = 0;
+  let last = Date.now();
+  setInterval(() => {
+    const now = Date.now();
+    due += (sales * (now - last)) / 1000;
+    last = now;
+    for (; due >= 1; due -= 1) {
+      const item = pick(list);
+      adjust(item, item.stock_quantity < 12 ? 40 : -1);
+    }
+  }, 10);
 }
 
 if (rate > 0) {

@@ -56,7 +56,7 @@ try {
       constructor(url) {
         super(url);
         const { pathname, searchParams } = new URL(url);
-        const stream = { path: pathname, begin: [...searchParams.keys()].join(), atMs: performance.now(), slot: null };
+        const stream = { path: pathname, begin: [...searchParams.keys()].filter((name) => name !== "max_hz").join(), atMs: performance.now(), slot: null };
         log.push(stream);
         this.addEventListener("message", ({ data }) => {
           if (!data.includes('"reconnect"')) return;

@@ -28,6 +28,7 @@ export interface PriceRecord {
   margin_percent: Amount | null;
   is_active: boolean;
   requires_approval: boolean;
+  pending_price: Amount | null;
   updated_at?: string;
 }
 
@@ -47,6 +48,7 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     problem: Problem,
+    readonly retryAfterMs: number | null = null,
   ) {
     const fields = (problem.errors ?? []).map((e) => [e.field, e.message].filter(Boolean).join(": ")).filter(Boolean);
     super(fields.join("; ") || problem.detail || problem.title || `HTTP ${status}`);
@@ -54,12 +56,31 @@ export class ApiError extends Error {
   }
 }
 
-/** The caller's token. It comes in the address's fragment, which no server sees, and lives as long as the tab. */
+/** What a log-in gives. */
+export interface LogIn {
+  access_token: string;
+  expires_in: number;
+  refresh_token: string;
+  subject: string;
+  role: string;
+}
+
+/** The caller's token, from a log-in or from the address's fragment, which no server sees. It lives as long as the tab. */
 class Token {
   #value: string | null = null;
+  #refresh: string | null = null;
+  #expiresAtMs = Infinity;
 
   get value(): string | null {
     return this.#value;
+  }
+
+  get refresh(): string | null {
+    return this.#refresh;
+  }
+
+  get expiresAtMs(): number {
+    return this.#expiresAtMs;
   }
 
   /** Takes `#token=…` out of the address bar, so that it is in no bookmark and no screenshot. */
@@ -71,7 +92,8 @@ class Token {
       return true;
     }
     try {
-      this.#value = sessionStorage.getItem(TOKEN_KEY);
+      const kept = JSON.parse(sessionStorage.getItem(TOKEN_KEY) ?? "null") as { value: string; refresh: string | null; expiresAtMs: number | null } | null;
+      if (kept) [this.#value, this.#refresh, this.#expiresAtMs] = [kept.value, kept.refresh, kept.expiresAtMs ?? Infinity];
     } catch {
       // Without storage the token lasts until the page is left.
     }
@@ -79,9 +101,17 @@ class Token {
   }
 
   set(value: string): void {
-    this.#value = value.trim() || null;
+    this.#keep(value.trim() || null, null, Infinity);
+  }
+
+  setLogIn(logIn: LogIn): void {
+    this.#keep(logIn.access_token, logIn.refresh_token, Date.now() + logIn.expires_in * 1_000);
+  }
+
+  #keep(value: string | null, refresh: string | null, expiresAtMs: number): void {
+    [this.#value, this.#refresh, this.#expiresAtMs] = [value, refresh, expiresAtMs];
     try {
-      if (this.#value) sessionStorage.setItem(TOKEN_KEY, this.#value);
+      if (value) sessionStorage.setItem(TOKEN_KEY, JSON.stringify({ value, refresh, expiresAtMs: Number.isFinite(expiresAtMs) ? expiresAtMs : null }));
       else sessionStorage.removeItem(TOKEN_KEY);
     } catch {
       // As above.
@@ -91,13 +121,61 @@ class Token {
 
 export const token = new Token();
 
-async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+async function send(path: string, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set("accept", "application/json");
   if (token.value) headers.set("authorization", `Bearer ${token.value}`);
-  const response = await fetch(path, { ...init, headers, cache: "no-store" });
-  if (!response.ok) throw new ApiError(response.status, (await response.json().catch(() => ({}))) as Problem);
-  return (await response.json()) as T;
+  return fetch(path, { ...init, headers, cache: "no-store" });
+}
+
+async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+  let response = await send(path, init);
+  // A log-in that has run out is renewed once; only then is the caller bothered.
+  if (response.status === 401 && token.refresh && (await renew())) response = await send(path, init);
+  if (!response.ok) throw new ApiError(response.status, (await response.json().catch(() => ({}))) as Problem, retryAfterMs(response));
+  if (response.status === 204) return undefined as T;
+  const type = response.headers.get("content-type") ?? "";
+  return (type.includes("json") ? await response.json() : await response.text()) as T;
+}
+
+function retryAfterMs(response: Response): number | null {
+  const seconds = Number(response.headers.get("retry-after") ?? "");
+  return seconds > 0 ? seconds * 1_000 : null;
+}
+
+let renewal: Promise<boolean> | null = null;
+
+/** A new token for the old one. A refresh token is good once, so all who ask at a time share one question. */
+export function renew(): Promise<boolean> {
+  const refresh_token = token.refresh;
+  if (!refresh_token) return Promise.resolve(false);
+  renewal ??= (async () => {
+    try {
+      const response = await fetch("/api/v1/auth/refresh", { method: "POST", headers: JSON_TYPE, body: JSON.stringify({ refresh_token }) });
+      if (response.ok) token.setLogIn((await response.json()) as LogIn);
+      return response.ok;
+    } catch {
+      return false;
+    } finally {
+      renewal = null;
+    }
+  })();
+  return renewal;
+}
+
+const JSON_TYPE = { "content-type": "application/json" };
+
+export const read = <T>(path: string): Promise<T> => request<T>(path);
+
+export const write = <T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> =>
+  request<T>(path, { method, ...(body === undefined ? {} : { headers: JSON_TYPE, body: JSON.stringify(body) }) });
+
+/** Asks without a token that is no good any more. */
+export async function logIn(name: string, password: string): Promise<LogIn> {
+  token.set("");
+  const answer = await write<LogIn>("POST", "/api/v1/auth/login", { name, password });
+  token.setLogIn(answer);
+  return answer;
 }
 
 const PAGE_LIMIT = 1000;
@@ -107,7 +185,7 @@ const MAX_PAGES = 20;
 async function everyPage<T>(path: string): Promise<T[]> {
   const items: T[] = [];
   for (let page = 1; page <= MAX_PAGES; page += 1) {
-    const answer = await request<Page<T>>(`${path}page=${page}&limit=${PAGE_LIMIT}`);
+    const answer = await read<Page<T>>(`${path}page=${page}&limit=${PAGE_LIMIT}`);
     items.push(...answer.items);
     if (!answer.pagination.has_next) break;
   }
@@ -119,18 +197,21 @@ export const fetchItems = () => everyPage<ItemRecord>("/api/v1/inventory?sort_by
 
 export const fetchPrices = () => everyPage<PriceRecord>("/api/v1/prices?");
 
-export function adjustStock(id: Id, delta: number): Promise<ItemRecord> {
-  return request(`/api/v1/inventory/${encodeURIComponent(id)}/adjust`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ delta }),
-  });
-}
+/** Of a large shop only what stands out is asked for as a whole. */
+export const fetchInactive = () => everyPage<ItemRecord>("/api/v1/inventory?active=false&");
+
+export const fetchItem = (id: Id) => read<ItemRecord>(`/api/v1/inventory/${encodeURIComponent(id)}`);
+
+export type ItemChange = Partial<Pick<ItemRecord, "name" | "stock_quantity" | "min_stock_level" | "category">>;
+
+export const changeItem = (id: Id, change: ItemChange) => write<ItemRecord>("PATCH", `/api/v1/inventory/${encodeURIComponent(id)}`, change);
+
+export const adjustStock = (id: Id, delta: number) => write<ItemRecord>("POST", `/api/v1/inventory/${encodeURIComponent(id)}/adjust`, { delta });
 
 /** Asks for as little as possible, to learn why a WebSocket was refused: the browser does not say. */
 export async function isUnauthorized(): Promise<boolean> {
   try {
-    await request("/api/v1/inventory?limit=1");
+    await read("/api/v1/auth/me");
     return false;
   } catch (error) {
     return error instanceof ApiError && error.status === 401;

@@ -1,6 +1,6 @@
 //! Just enough of RFC 6455 for a client that measures.
 
-/// A whole frame from the server: its opcode, where its payload begins, and the payload's length.
+/// A whole frame from the server: its first byte, where its payload begins, and the payload's length.
 pub fn next(input: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*input.first()?, *input.get(1)?);
     let (begin, length) = match second & 0x7F {
@@ -8,7 +8,12 @@ pub fn next(input: &[u8]) -> Option<(u8, usize, usize)> {
         127 => (10, u64::from_be_bytes(input.get(2..10)?.try_into().ok()?) as usize),
         short => (2, short as usize),
     };
-    (input.len() >= begin + length).then_some((first & 0x0F, begin, length))
+    (input.len() >= begin + length).then_some((first, begin, length))
+}
+
+/// The same of server-sent events, as a text message would be. The sizes of HTTP's chunks lie between them.
+pub fn next_event(input: &[u8]) -> Option<(u8, usize, usize)> {
+    memchr::memmem::find(input, b"\n\n").map(|end| (0x81, 0, end + 2))
 }
 
 /// A masked control frame; the mask is zero, as nobody in between has to be misled.

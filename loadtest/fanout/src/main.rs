@@ -77,7 +77,7 @@ pub struct Load {
     #[arg(long, default_value_t = 1000)]
     pub messages: u64,
     /// The message: %STAMP% (needed), %N% its number, %M% the number modulo 1000, %PAD%.
-    #[arg(long, default_value = r#"{"message_type":"price_update","ts":"%STAMP%","pad":"%PAD%"}"#)]
+    #[arg(long, default_value = r#"{"message_type":"load","ts":"%STAMP%","pad":"%PAD%"}"#)]
     pub payload: String,
     #[arg(long, default_value_t = 72)]
     pub pad_bytes: usize,

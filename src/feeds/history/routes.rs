@@ -15,7 +15,8 @@ use crate::series::{DeadLetter, Range, ReadError, Step};
 /// What is asked without `from`.
 const DEFAULT_FROM: &str = "-1h";
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Series)]
 pub struct Answer {
     measurement: String,
     field: String,
@@ -28,18 +29,21 @@ pub struct Answer {
     points: Vec<Step>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterParameters {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RefusedPoints)]
 pub struct DeadLetterList {
     items: Vec<DeadLetter>,
 }
 
 /// One field of a measurement over a stretch of time. Whatever is not a parameter of ours is a tag.
+#[utoipa::path(get, path = "/api/v1/series/{measurement}", tag = "history", params(("measurement" = String, Path), ("field" = String, Query), ("from" = Option<String>, Query), ("to" = Option<String>, Query), ("step" = Option<String>, Query)), responses((status = 200, description = "Found", body = Answer)))]
 pub async fn range(
     State(history): State<History>,
     Path(measurement): Path<String>,
@@ -66,6 +70,7 @@ pub async fn range(
 }
 
 /// Points that the store refused, the newest first.
+#[utoipa::path(get, path = "/api/v1/series-dead-letters", tag = "history", params(DeadLetterParameters), responses((status = 200, description = "Found", body = DeadLetterList)))]
 pub async fn dead_letters(
     State(history): State<History>,
     Query(parameters): Query<DeadLetterParameters>,

@@ -13,7 +13,8 @@ use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
 
 /// Every parameter of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParameters {
     page: Option<i64>,
@@ -25,13 +26,15 @@ pub struct ListParameters {
     low_stock: Option<bool>,
     #[serde(alias = "search", alias = "text")]
     q: Option<String>,
+    #[param(inline)]
     #[serde(default)]
     sort_by: SortBy,
+    #[param(inline)]
     #[serde(default)]
     sort_order: SortOrder,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SortOrder {
     #[default]
@@ -39,13 +42,14 @@ enum SortOrder {
     Desc,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
     /// What to add; negative to take away.
     delta: i64,
 }
 
+#[utoipa::path(post, path = "/api/v1/inventory", tag = "inventory", request_body = NewItem, responses((status = 201, description = "Made", body = Item)))]
 pub async fn create(State(inventory): State<Inventory>, Json(new): Json<NewItem>) -> Result<Response, Failure> {
     let item = inventory.create(new).await?;
     let mut response = (StatusCode::CREATED, Json(&item)).into_response();
@@ -55,6 +59,7 @@ pub async fn create(State(inventory): State<Inventory>, Json(new): Json<NewItem>
     Ok(response)
 }
 
+#[utoipa::path(get, path = "/api/v1/inventory", tag = "inventory", params(ListParameters), responses((status = 200, description = "Found", body = Page<Item>)))]
 pub async fn list(
     State(inventory): State<Inventory>,
     Query(parameters): Query<ListParameters>,
@@ -75,11 +80,13 @@ pub async fn list(
     Ok(Json(inventory.list(&query, page).await?))
 }
 
+#[utoipa::path(get, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Item)))]
 pub async fn get(State(inventory): State<Inventory>, Path(id): Path<i64>) -> Result<Json<Item>, Failure> {
     Ok(Json(inventory.get(id).await?))
 }
 
 /// PUT and PATCH alike: the fields that are given.
+#[utoipa::path(method(put, patch), path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path)), request_body = ItemChange, responses((status = 200, description = "Found", body = Item)))]
 pub async fn update(
     State(inventory): State<Inventory>,
     Path(id): Path<i64>,
@@ -88,11 +95,13 @@ pub async fn update(
     Ok(Json(inventory.update(id, change).await?))
 }
 
+#[utoipa::path(delete, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path)), responses((status = 204, description = "Done")))]
 pub async fn delete(State(inventory): State<Inventory>, Path(id): Path<i64>) -> Result<StatusCode, Failure> {
     inventory.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+#[utoipa::path(post, path = "/api/v1/inventory/{id}/adjust", tag = "inventory", params(("id" = i64, Path)), request_body = Adjustment, responses((status = 200, description = "Found", body = Item)))]
 pub async fn adjust(
     State(inventory): State<Inventory>,
     Path(id): Path<i64>,

@@ -10,7 +10,7 @@ use crate::feeds::body::utc;
 use crate::feeds::page::PageRequest;
 
 /// An item as it is stored, with what is derived from it.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Item {
     pub id: i64,
     pub sku: String,
@@ -55,7 +55,8 @@ pub struct ListQuery {
     pub descending: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = InventorySort)]
 #[serde(rename_all = "snake_case")]
 pub enum SortBy {
     #[default]

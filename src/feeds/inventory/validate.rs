@@ -12,7 +12,7 @@ use crate::http::FieldError;
 const MAX_QUANTITY: i64 = 1_000_000_000;
 
 /// The body of a create, and a whole item before it is stored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewItem {
     pub sku: String,
@@ -51,34 +51,47 @@ fn default_true() -> bool {
 }
 
 /// The body of PUT and PATCH: any subset of the fields.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ItemChange {
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub sku: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub description: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub category: Option<Option<String>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub stock_quantity: Option<i64>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub reserved_quantity: Option<i64>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<Money>)]
     pub weight: Option<Option<Money>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub dimensions: Option<Option<String>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub cost_price: Option<Money>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub min_stock_level: Option<i64>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub max_stock_level: Option<i64>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub is_active: Option<bool>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub is_trackable: Option<bool>,
 }
 

@@ -28,6 +28,7 @@ use crate::args;
 use crate::db::{Db, DbError, Tx};
 use crate::queue::Queue;
 use crate::stream::{Channel, Tags};
+use crate::telemetry::trace;
 
 /// Relays of several nodes on one PostgreSQL take turns under this lock; any constant of our own will do.
 const RELAY_LOCK: i64 = 0x66_61_6e_66_61_72_65;
@@ -55,9 +56,10 @@ impl Outbox {
         tx: &mut Tx,
         channel: &'static str,
         message: &impl Serialize,
-        tags: Tags,
+        mut tags: Tags,
         now: DateTime<Utc>,
     ) -> Result<(), StageError> {
+        trace::tag(&mut tags);
         let (data, tags) = (serde_json::to_string(message)?, serde_json::to_string(&tags)?);
         let sql = "INSERT INTO outbox (channel, data, tags, created_at) VALUES ($1, $2, $3, $4)";
         tx.execute(sql, args![channel, data, tags, now]).await?;

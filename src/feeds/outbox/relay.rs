@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::sql::{self, Staged};
 use super::{Outbox, Recorder, key};
 use crate::db::{Db, DbError};
-use crate::stream::{Channel, Node, Outgoing, Position, PublishError};
+use crate::stream::{Channel, Node, Outgoing, Position, PublishError, Tags};
+use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{Registry, name};
 
 /// Publications of one turn of the relay.
@@ -120,8 +121,12 @@ impl Relay {
         };
         let (mut ids, mut texts, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            match serde_json::from_str(&row.tags) {
+            match serde_json::from_str::<Tags>(&row.tags) {
                 Ok(tags) => {
+                    if let Some(above) = trace::of_tags(&tags) {
+                        let since = trace::since(row.created_at.into());
+                        trace::span(above, "outbox.wait", Kind::Internal, since, &[("row", &row.id)]);
+                    }
                     let (data, key) = (Bytes::from(row.data), key(row.id, row.created_at));
                     ids.push(row.id);
                     texts.push(data.clone());

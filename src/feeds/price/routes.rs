@@ -13,7 +13,8 @@ use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
 
 /// Every parameter of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParameters {
     page: Option<i64>,
@@ -27,7 +28,8 @@ pub struct ListParameters {
     pending: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryParameters {
     page: Option<i64>,
@@ -35,6 +37,7 @@ pub struct HistoryParameters {
     inventory_id: Option<i64>,
 }
 
+#[utoipa::path(post, path = "/api/v1/prices", tag = "prices", request_body = super::validate::CreateBody, responses((status = 201, description = "Made", body = Price)))]
 pub async fn create(
     State(prices): State<Prices>,
     caller: Identity,
@@ -48,6 +51,7 @@ pub async fn create(
     Ok(response)
 }
 
+#[utoipa::path(get, path = "/api/v1/prices", tag = "prices", params(ListParameters), responses((status = 200, description = "Found", body = Page<Price>)))]
 pub async fn list(
     State(prices): State<Prices>,
     Query(parameters): Query<ListParameters>,
@@ -67,11 +71,13 @@ pub async fn list(
     Ok(Json(prices.list(&query, page).await?))
 }
 
+#[utoipa::path(get, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Price)))]
 pub async fn get(State(prices): State<Prices>, Path(id): Path<i64>) -> Result<Json<Price>, Failure> {
     Ok(Json(prices.get(id).await?))
 }
 
 /// PUT and PATCH alike: the fields that are given.
+#[utoipa::path(method(put, patch), path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path)), request_body = super::validate::ChangeBody, responses((status = 200, description = "Found", body = Price)))]
 pub async fn update(
     State(prices): State<Prices>,
     caller: Identity,
@@ -81,6 +87,7 @@ pub async fn update(
     Ok(Json(prices.update(id, change, &caller.subject).await?))
 }
 
+#[utoipa::path(delete, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path)), responses((status = 204, description = "Done")))]
 pub async fn delete(
     State(prices): State<Prices>,
     caller: Identity,
@@ -91,6 +98,7 @@ pub async fn delete(
 }
 
 /// The history of the item that a price is for.
+#[utoipa::path(get, path = "/api/v1/prices/{id}/history", tag = "prices", params(("id" = i64, Path), HistoryParameters), responses((status = 200, description = "Found", body = Page<HistoryRow>)))]
 pub async fn history_of(
     State(prices): State<Prices>,
     Path(id): Path<i64>,
@@ -101,6 +109,7 @@ pub async fn history_of(
     Ok(Json(prices.history(Some(price.inventory_id), page).await?))
 }
 
+#[utoipa::path(get, path = "/api/v1/prices/history", tag = "prices", params(HistoryParameters), responses((status = 200, description = "Found", body = Page<HistoryRow>)))]
 pub async fn history(
     State(prices): State<Prices>,
     Query(parameters): Query<HistoryParameters>,
@@ -110,6 +119,7 @@ pub async fn history(
 }
 
 /// Applies the price that awaits approval. A body may say why.
+#[utoipa::path(post, path = "/api/v1/prices/{id}/approve", tag = "prices", params(("id" = i64, Path)), request_body = Option<Author>, responses((status = 200, description = "Found", body = Price)))]
 pub async fn approve(
     State(prices): State<Prices>,
     caller: Identity,
@@ -120,6 +130,7 @@ pub async fn approve(
 }
 
 /// Discards the price that awaits approval. A body may say why.
+#[utoipa::path(post, path = "/api/v1/prices/{id}/reject", tag = "prices", params(("id" = i64, Path)), request_body = Option<Author>, responses((status = 200, description = "Found", body = Price)))]
 pub async fn reject(
     State(prices): State<Prices>,
     caller: Identity,

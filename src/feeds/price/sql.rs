@@ -10,7 +10,7 @@ use crate::feeds::body::utc;
 use crate::feeds::page::PageRequest;
 
 /// A price with the item that it is for.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Price {
     pub id: i64,
     pub inventory_id: i64,
@@ -46,7 +46,8 @@ impl Price {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = PriceHistory)]
 pub struct HistoryRow {
     pub id: i64,
     pub inventory_id: i64,

@@ -10,7 +10,8 @@ use crate::feeds::text::Checks;
 use crate::http::FieldError;
 
 /// Why and by whom a price is changed; kept in the history.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = Decision)]
 #[serde(deny_unknown_fields, default)]
 pub struct Author {
     pub change_reason: Option<String>,
@@ -57,9 +58,10 @@ pub struct NewPrice {
 }
 
 /// As it stands in JSON: flat.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
+#[schema(as = NewPrice)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+pub struct CreateBody {
     inventory_id: i64,
     selling_price: Money,
     cost_price: Option<Money>,
@@ -123,24 +125,33 @@ struct ChangeFields {
     effective_until: Option<Option<DateTime<Utc>>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = PriceChange)]
 #[serde(deny_unknown_fields, default)]
-struct ChangeBody {
+pub struct ChangeBody {
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     selling_price: Option<Money>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     cost_price: Option<Money>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<Money>)]
     discount_price: Option<Option<Money>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     currency: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     is_active: Option<bool>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     requires_approval: Option<bool>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     effective_from: Option<Option<DateTime<Utc>>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     effective_until: Option<Option<DateTime<Utc>>>,
     change_reason: Option<String>,
     changed_by: Option<String>,

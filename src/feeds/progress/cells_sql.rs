@@ -10,7 +10,7 @@ use crate::args;
 use crate::db::{Db, DbError, Sql};
 use crate::feeds::page::PageRequest;
 
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct CellTotals {
     #[serde(skip)]
     pub id: i64,
@@ -125,7 +125,7 @@ pub async fn solving_times(db: &Db, scope: &Scope, ids: &[i64]) -> Result<Vec<So
     db.fetch_built(among(db, select, ids).push(" LIMIT 100000")).await
 }
 
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct MatrixCell {
     #[serde(skip)]
     pub id: i64,
@@ -165,7 +165,7 @@ pub async fn matrix(db: &Db, scope: &Scope, notebook_id: i64, students: &[i64]) 
 }
 
 /// A step of time.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct ActivityRow {
     /// Seconds since 1970 at the step's beginning.
     pub at_s: i64,

@@ -21,14 +21,14 @@ pub struct Scope {
     pub to: DateTime<Utc>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Overview {
     pub summary: Summary,
     #[serde(flatten)]
     pub students: Page<StudentLine>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CellLine {
     #[serde(flatten)]
     pub totals: CellTotals,
@@ -40,13 +40,13 @@ pub struct CellLine {
     pub median_seconds_to_solve: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FrequentError {
     pub name: String,
     pub count: i64,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Durations {
     pub mean: Option<f64>,
     pub median: Option<f64>,
@@ -55,7 +55,7 @@ pub struct Durations {
 }
 
 /// Students by cells of one notebook.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Matrix {
     pub notebook: String,
     pub cells: Vec<MatrixCell>,
@@ -63,7 +63,7 @@ pub struct Matrix {
     pub pagination: Pagination,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MatrixLine {
     pub user_id: String,
     pub name: Option<String>,
@@ -72,7 +72,7 @@ pub struct MatrixLine {
     pub cells: Vec<Option<MatrixEntry>>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct MatrixEntry {
     pub status: &'static str,
     pub runs: i64,

@@ -52,7 +52,7 @@ macro_rules! of_scope {
     };
 }
 
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Summary {
     pub students: i64,
     pub active: i64,
@@ -74,7 +74,7 @@ pub async fn summary(db: &Db, scope: &Scope) -> Result<Summary, DbError> {
 }
 
 /// A student: where, how far, and the signals.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct StudentLine {
     #[serde(skip)]
     pub id: i64,
@@ -134,7 +134,7 @@ pub async fn student(db: &Db, user_id: &str, scope: &Scope) -> Result<Option<Stu
 }
 
 /// An event of a student's day.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct EventLine {
     pub event_id: String,
     pub event_type: String,
@@ -179,7 +179,7 @@ pub async fn timeline(
 }
 
 /// A call for help.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct HelpLine {
     pub id: i64,
     pub user_id: String,

@@ -20,7 +20,8 @@ use crate::queue::IntakeError;
 /// Events of one request, at most.
 const MAX_EVENTS: usize = 100;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EventsTaken)]
 struct Answer {
     message: String,
     processed_count: usize,
@@ -29,7 +30,8 @@ struct Answer {
 }
 
 /// An event that was not taken, by its place in the batch.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EventRejected)]
 struct Rejected {
     index: usize,
     field: &'static str,
@@ -58,6 +60,7 @@ impl FromUrl {
 }
 
 /// `POST /api/v1/events`
+#[utoipa::path(post, path = "/api/v1/events", tag = "events", params(("class" = Option<String>, Query)), request_body = Vec<Value>, responses((status = 202, description = "Taken", body = Answer)))]
 pub async fn ingest(
     State(progress): State<Progress>,
     RawQuery(query): RawQuery,
@@ -76,6 +79,7 @@ pub async fn ingest(
 }
 
 /// `POST /api/v1/events/pioneer`: one event of jupyterlab-pioneer's remote exporter.
+#[utoipa::path(post, path = "/api/v1/events/pioneer", tag = "events", params(("class" = Option<String>, Query)), request_body = Value, responses((status = 202, description = "Taken", body = Answer)))]
 pub async fn pioneer(
     State(progress): State<Progress>,
     RawQuery(query): RawQuery,
@@ -112,7 +116,8 @@ fn answer(taken: Result<Taken, IntakeError>) -> Result<Response, Problem> {
 }
 
 /// Parameters that every report has.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     page: Option<i64>,
@@ -135,6 +140,8 @@ impl Parameters {
         let mut checks = Checks::default();
         checks.lookup("class", self.class.as_deref());
         checks.lookup("notebook", self.notebook.as_deref());
+        let step = self.step_s.is_none_or(|step_s| (1..=86_400 * 31).contains(&step_s));
+        checks.require("step_s", step, "is from 1 to 2678400");
         let first = DateTime::UNIX_EPOCH;
         let last = DateTime::from_timestamp(4_102_444_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let (from, to) = (self.from.unwrap_or(first).max(first), self.to.unwrap_or(last).min(last));
@@ -148,6 +155,7 @@ fn nobody(user_id: &str) -> Problem {
     Problem::not_found(format!("there is no student {user_id}"))
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/overview", tag = "progress", params(Parameters), responses((status = 200, description = "Found", body = Overview)))]
 pub async fn overview(
     State(progress): State<Progress>,
     Query(parameters): Query<Parameters>,
@@ -156,6 +164,7 @@ pub async fn overview(
     Ok(Json(progress.overview(&scope, page).await?))
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/students/{user_id}", tag = "progress", params(("user_id" = String, Path), Parameters), responses((status = 200, description = "Found", body = StudentLine)))]
 pub async fn student(
     State(progress): State<Progress>,
     Path(user_id): Path<String>,
@@ -166,6 +175,7 @@ pub async fn student(
     Ok(Json(progress.student(&user_id, &scope).await?.ok_or_else(|| nobody(&user_id))?))
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/students/{user_id}/timeline", tag = "progress", params(("user_id" = String, Path), Parameters), responses((status = 200, description = "Found", body = Page<EventLine>)))]
 pub async fn timeline(
     State(progress): State<Progress>,
     Path(user_id): Path<String>,
@@ -183,6 +193,7 @@ fn looked_up(user_id: String) -> Result<String, Problem> {
     Ok(user_id)
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/cells", tag = "progress", params(Parameters), responses((status = 200, description = "Found", body = Page<CellLine>)))]
 pub async fn cells(
     State(progress): State<Progress>,
     Query(parameters): Query<Parameters>,
@@ -201,6 +212,7 @@ pub async fn cells(
     Ok(Json(progress.cells(&scope, order, page).await?))
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/matrix", tag = "progress", params(Parameters), responses((status = 200, description = "Found", body = Matrix)))]
 pub async fn matrix(
     State(progress): State<Progress>,
     Query(parameters): Query<Parameters>,
@@ -212,6 +224,7 @@ pub async fn matrix(
     Ok(Json(matrix.ok_or_else(|| Problem::not_found(format!("there is no notebook {notebook}")))?))
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/help", tag = "progress", params(Parameters), responses((status = 200, description = "Found", body = Page<HelpLine>)))]
 pub async fn help(
     State(progress): State<Progress>,
     Query(parameters): Query<Parameters>,
@@ -220,20 +233,18 @@ pub async fn help(
     Ok(Json(progress.help(&scope, parameters.open, page).await?))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Activity {
     step_s: i64,
     items: Vec<ActivityRow>,
 }
 
+#[utoipa::path(get, path = "/api/v1/progress/activity", tag = "progress", params(Parameters), responses((status = 200, description = "Found", body = Activity)))]
 pub async fn activity(
     State(progress): State<Progress>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Json<Activity>, Failure> {
     let (scope, _) = parameters.scope()?;
     let step_s = parameters.step_s.unwrap_or(60);
-    if !(1..=86_400 * 31).contains(&step_s) {
-        return Err(Problem::invalid(vec![FieldError::new("step_s", "is from 1 to 2678400")]).into());
-    }
     Ok(Json(Activity { step_s, items: progress.activity(&scope, step_s).await? }))
 }

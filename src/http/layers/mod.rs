@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use serde::{Deserialize, Serialize};
 use tower_http::compression::CompressionLayer;
@@ -52,6 +52,8 @@ impl Default for EdgeOptions {
 
 /// Smaller bodies do not become shorter by enough to be worth the work.
 const COMPRESS_FROM_BYTES: u64 = 1024;
+/// Where a reader of server-sent events stands.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Browsers keep the answer to a preflight this long; Chromium takes no more than two hours.
 const PREFLIGHT_FRESH: Duration = Duration::from_secs(7200);
 
@@ -101,6 +103,7 @@ fn cors(origins: Origins) -> CorsLayer {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            LAST_EVENT_ID,
             guard::X_API_KEY,
             trace::X_TRACE_ID,
             trace::TRACEPARENT,

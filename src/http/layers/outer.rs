@@ -1,18 +1,21 @@
 //! The outermost layer: trace id, process time, meters, slow requests, security headers.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
 use super::meters::{HttpMetrics, method_label};
+use crate::db;
 use crate::http::assets::Precompressed;
-use crate::http::trace::X_TRACE_ID;
+use crate::http::trace::{TRACEPARENT, X_TRACE_ID};
 use crate::http::{TraceId, TrustedProxies};
+use crate::telemetry::trace::{self, Kind};
 
 pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
@@ -28,7 +31,7 @@ pub(super) struct Edge {
 
 pub(super) async fn outer(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let trace = TraceId::of(request.headers());
+    let trace_id = TraceId::of(request.headers());
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
@@ -42,18 +45,31 @@ pub(super) async fn outer(State(edge): State<Edge>, mut request: Request, next: 
     // At the level of errors, so that the lines within carry the trace id whatever level is logged.
     let span = tracing::error_span!(
         "request",
-        trace_id = trace.as_str(),
+        trace_id = trace_id.as_str(),
         method,
         route,
         peer = peer.map(tracing::field::display)
     );
-    request.extensions_mut().insert(trace.clone());
+    request.extensions_mut().insert(trace_id.clone());
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let traced = trace::root(traceparent, trace_id.as_str());
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let answered = async {
+        let work = next.run(request);
+        if reads { db::reading(work).await } else { work.await }
+    };
+    let work = trace::within(traced.map(|(own, _)| own), answered);
+    let mut response = work.instrument(span.clone()).await;
 
     let took = started.elapsed();
     let status = response.status();
     edge.metrics.answered(method, route, status, took);
+    if let Some((own, above)) = traced {
+        let attributes: [(&str, &dyn Display); 3] =
+            [("http.request.method", &method), ("http.route", &route), ("http.response.status_code", &status.as_u16())];
+        trace::record(own, above, &format!("{method} {route}"), Kind::Server, started, &attributes);
+    }
     span.in_scope(|| {
         let (status, took_ms) = (status.as_u16(), took.as_millis() as u64);
         if took > edge.slow {
@@ -64,7 +80,7 @@ pub(super) async fn outer(State(edge): State<Edge>, mut request: Request, next: 
     });
     let precompressed = response.extensions().get::<Precompressed>().is_some();
     let headers = response.headers_mut();
-    headers.insert(X_TRACE_ID, trace.header());
+    headers.insert(X_TRACE_ID, trace_id.header());
     headers.insert(X_PROCESS_TIME, seconds(took));
     if status != StatusCode::SWITCHING_PROTOCOLS {
         secure(headers);

@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::socket::{Ended, Socket};
 pub(super) use self::wish::{Travel, wrong};
-use super::upgrade::Sessions;
+use super::upgrade::{Sessions, adopt};
 use crate::clock::Clock;
 use crate::http::Problem;
 use crate::stream::{Audience, Joining, Missed, Node, OnGap, Peer, Record, Recorded, Ticket};
 use crate::telemetry::{Registry, name};
-use crate::wire::{Close, Incoming};
+use crate::wire::{Close, Incoming, Reading};
 
 /// Messages that are read from the record at once.
 const PAGE: usize = 500;
@@ -58,43 +58,6 @@ impl Replays {
     }
 }
 
-/// How a client goes on once its handshake has been answered.
-pub(super) enum Way {
-    Live(Ticket),
-    Past(Box<Replay>),
-}
-
-impl Way {
-    /// What the client is called. One in the past has no name yet.
-    pub fn client(&self) -> Option<String> {
-        match self {
-            Self::Live(ticket) => Some(ticket.client()),
-            Self::Past(_) => None,
-        }
-    }
-
-    /// `first` is what the client sent right behind its request.
-    pub async fn go(self, stream: TcpStream, first: Vec<u8>) {
-        match self {
-            Self::Live(ticket) => adopt(ticket, stream, first).await,
-            Self::Past(replay) => {
-                let running = replay.parts.running.clone();
-                running.inc();
-                // Whatever ended it, the socket is closed and the place in the limits given back.
-                let _ = replay.run(stream, first).await;
-                running.dec();
-            }
-        }
-    }
-}
-
-async fn adopt(ticket: Ticket, stream: TcpStream, first: Vec<u8>) {
-    match stream.into_std() {
-        Ok(socket) => ticket.adopt(socket, first).await,
-        Err(error) => tracing::warn!(%error, "a socket could not leave the runtime"),
-    }
-}
-
 /// One client in the past.
 pub(super) struct Replay {
     parts: Replays,
@@ -106,8 +69,6 @@ pub(super) struct Replay {
     speed: f64,
     /// The last of the record that it has been offered.
     number: i64,
-    /// When its credential ends.
-    ends_at_ms: Option<i64>,
 }
 
 impl Replay {
@@ -117,7 +78,7 @@ impl Replay {
         audience: Arc<Audience>,
         travel: &Travel,
         peer: Box<dyn Peer>,
-        (user, ends_at_ms): (Arc<str>, Option<i64>),
+        user: Arc<str>,
     ) -> Result<Box<Self>, Problem> {
         let Some(parts) = sessions.replays().cloned() else {
             return Err(wrong("from", "is not offered: this server keeps no record"));
@@ -128,14 +89,27 @@ impl Replay {
             Problem::unavailable("the record cannot be read now; try again", 2)
         })?;
         let node = sessions.node().clone();
-        Ok(Box::new(Self { parts, node, audience, peer, user, from_ms, speed, number, ends_at_ms }))
+        Ok(Box::new(Self { parts, node, audience, peer, user, from_ms, speed, number }))
     }
 
-    async fn run(mut self: Box<Self>, stream: TcpStream, mut first: Vec<u8>) -> Result<(), Ended> {
+    /// Plays until the client is live or gone; `first` is what it sent right behind its request.
+    pub async fn run(self: Box<Self>, stream: TcpStream, first: Vec<u8>) {
+        let running = self.parts.running.clone();
+        running.inc();
+        // Whatever ended it, the socket is closed and the place in the limits given back.
+        let _ = self.travel(stream, first).await;
+        running.dec();
+    }
+
+    async fn travel(mut self: Box<Self>, stream: TcpStream, mut first: Vec<u8>) -> Result<(), Ended> {
         let peer = std::mem::replace(&mut self.peer, Box::new(Nobody));
-        let mut socket = Socket::new(stream, peer, self.node.hub().options(), self.parts.stop.clone());
-        socket.hear(&mut first).await?;
         let form = self.audience.spec().form;
+        let reading = Reading {
+            max_message_bytes: self.node.hub().options().max_message_bytes,
+            deflated: form.deflate.is_some(),
+        };
+        let mut socket = Socket::new(stream, peer, self.node.hub().options(), reading, self.parts.stop.clone());
+        socket.hear(&mut first).await?;
         if form.positioned {
             let notice = json!({ "message_type": "replay", "from_ms": self.from_ms, "speed": self.speed });
             socket.write(&form.dialect.encode(notice.to_string().as_bytes())).await?;
@@ -159,10 +133,7 @@ impl Replay {
             let end = page.len() < PAGE;
             let empty = page.is_empty();
             self.play(&mut socket, page, Some(began)).await?;
-            if self.ends_at_ms.is_some_and(|ends| ends <= self.parts.clock.now_ms()) {
-                // It comes again with another credential, or is refused.
-                return Err(socket.close(Close::Restart).await);
-            }
+            socket.may_stay().await?;
             if !end || !(empty || self.has_caught_up(began)) {
                 continue;
             }

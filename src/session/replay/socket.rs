@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::stream::{HubOptions, Peer};
-use crate::wire::{Close, Decoder, Incoming, Opcode, close_frame, frame};
+use crate::wire::{Close, Decoder, Incoming, Opcode, Reading, close_frame, frame};
 
 /// How long the last word may take.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -23,7 +23,7 @@ pub(super) struct Socket {
     stream: TcpStream,
     decoder: Decoder,
     peer: Box<dyn Peer>,
-    max_message_bytes: usize,
+    reading: Reading,
     ping_every: Duration,
     next_ping: Instant,
     /// A client that takes nothing and says nothing for so long is gone.
@@ -33,22 +33,17 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, peer: Box<dyn Peer>, options: &HubOptions, stop: CancellationToken) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        peer: Box<dyn Peer>,
+        options: &HubOptions,
+        reading: Reading,
+        stop: CancellationToken,
+    ) -> Self {
         let ping_every = Duration::from_secs(options.ping_interval_s.max(2));
         let (now, patience) = (Instant::now(), ping_every + Duration::from_secs(options.pong_timeout_s));
-        let max_message_bytes = options.max_message_bytes;
         let next_ping = now + ping_every;
-        Self {
-            stream,
-            decoder: Decoder::default(),
-            peer,
-            max_message_bytes,
-            ping_every,
-            next_ping,
-            patience,
-            heard: now,
-            stop,
-        }
+        Self { stream, decoder: Decoder::default(), peer, reading, ping_every, next_ping, patience, heard: now, stop }
     }
 
     /// The stream, the peer, and what was read and not understood yet.
@@ -105,7 +100,7 @@ impl Socket {
     pub async fn hear(&mut self, first: &mut [u8]) -> Result<(), Ended> {
         let (mut replies, mut closed, mut refused) = (Vec::new(), false, None);
         let peer = &mut self.peer;
-        let read = self.decoder.read(first, self.max_message_bytes, &mut |message| match message {
+        let read = self.decoder.read(first, self.reading, &mut |message| match message {
             Incoming::Ping(payload) => replies.push(frame(Opcode::Pong, payload)),
             Incoming::Pong => {}
             Incoming::Close(_) => closed = true,
@@ -119,6 +114,14 @@ impl Socket {
             (Some(close), _) => Err(self.close(close).await),
             (None, true) => Err(self.close(Close::Normal).await),
             (None, false) => Ok(()),
+        }
+    }
+
+    /// Ends it when its credential has ended, or has been taken back.
+    pub async fn may_stay(&mut self) -> Result<(), Ended> {
+        match self.peer.may_stay() {
+            Ok(()) => Ok(()),
+            Err(close) => Err(self.close(close).await),
         }
     }
 

@@ -8,12 +8,15 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 
+use super::ids::Ids;
 use super::listeners::Listeners;
 use super::pace::{Paced, Recent};
 use crate::stream::audience::Audience;
 use crate::stream::ledger::{Account, Ledger, Tally};
 use crate::stream::outbox::{Chunk, Marks};
-use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull};
+use crate::stream::{Kind, Mark, Publication, StreamMetrics, WhenFull, resume_token};
+use crate::telemetry::trace;
+use crate::wire::Dialect;
 
 /// What a connection begins with.
 pub(in crate::stream) struct Beginning {
@@ -41,6 +44,17 @@ pub(super) struct Cohort {
     last_staged: u64,
     /// When messages become fewer by time.
     pub paced: Option<Box<Paced>>,
+    /// When each message says where the client stands then.
+    pub ids: Option<Box<Ids>>,
+}
+
+impl Cohort {
+    /// The frame as this cohort's members get it.
+    pub fn numbered(&mut self, frame: &Bytes, publication: &Publication) -> Bytes {
+        let Some(ids) = &mut self.ids else { return frame.clone() };
+        let index = self.audience.watches.iter().position(|watch| watch.active.channel == publication.channel);
+        ids.event(index, frame, publication)
+    }
 }
 
 /// One message of a turn. The frame is shared, not copied.
@@ -62,6 +76,8 @@ pub(super) struct Cohorts {
     touched: Vec<u32>,
     /// Paced cohorts that hold something for later.
     pub(super) holding: Vec<u32>,
+    /// Those whose folds are part of this turn.
+    pub(super) emitted: Vec<u32>,
     /// Publications staged so far.
     staged: u64,
     /// This turn's publications, and how many connections each is for.
@@ -98,6 +114,9 @@ impl Cohorts {
             }
         }
         let cohort = &mut self.cohorts[key as usize];
+        if let Some(ids) = &mut cohort.ids {
+            marks.iter().enumerate().for_each(|(index, mark)| ids.at_least(index, mark));
+        }
         if !cohort.turn.is_empty() {
             cohort.late.push((conn, cohort.turn.len()));
         }
@@ -114,12 +133,14 @@ impl Cohorts {
             late: Vec::new(),
             last_staged: 0,
             paced,
+            ids: (audience.spec.form.dialect == Dialect::Sse).then(|| Box::new(Ids::new(audience.watches.len()))),
         };
         let key = self.cohorts.insert(cohort) as u32;
         self.by_audience.entry(audience.id).or_default().push(key);
         for watch in &audience.watches {
             self.ledger.open(watch.active.id, &watch.active.channel);
-            self.by_channel.entry(watch.active.id).or_default().add(key, &audience.spec.filter);
+            let listeners = self.by_channel.entry(watch.active.id).or_default();
+            listeners.add(key, &watch.active.channel, &audience.spec.filter);
         }
         key
     }
@@ -161,7 +182,7 @@ impl Cohorts {
         }
         for watch in &cohort.audience.watches {
             if let Some(listeners) = self.by_channel.get_mut(&watch.active.id) {
-                listeners.remove(key, &cohort.audience.spec.filter);
+                listeners.remove(key, &watch.active.channel, &cohort.audience.spec.filter);
                 if listeners.is_empty() {
                     self.by_channel.remove(&watch.active.id);
                     self.ledger.close(watch.active.id);
@@ -194,12 +215,22 @@ impl Cohorts {
                 return;
             }
             wanted += members;
+            let keep = spec.pace.when_full == WhenFull::KeepLatest;
+            let frame = publication.frame(spec.form, metrics);
             if cohort.turn.is_empty() {
                 self.touched.push(key);
+                // Nothing is held back: what the channels have said so far is behind the members.
+                if let (Some(ids), false) = (&mut cohort.ids, cohort.paced.as_ref().is_some_and(|paced| paced.holds()))
+                {
+                    for (index, watch) in cohort.audience.watches.iter().enumerate() {
+                        let mark = self.by_channel.get(&watch.active.id).and_then(|listeners| listeners.mark.as_ref());
+                        mark.into_iter().for_each(|mark| ids.at_least(index, mark));
+                    }
+                }
             }
-            let keep = spec.pace.when_full == WhenFull::KeepLatest;
+            let frame = cohort.numbered(frame, &publication);
             cohort.turn.push(Staged {
-                frame: publication.frame(spec.form, metrics).clone(),
+                frame,
                 channel: data.then_some(channel),
                 publication: keep.then(|| publication.clone()),
             });
@@ -218,9 +249,19 @@ impl Cohorts {
 
     /// Told when the turn's writes are done: now the channels stand behind what the turn had.
     pub fn turn_written(&mut self, metrics: &StreamMetrics) {
+        for key in self.emitted.drain(..) {
+            if let Some(paced) = self.cohorts.get_mut(key as usize).and_then(|cohort| cohort.paced.as_mut()) {
+                paced.written();
+            }
+        }
         let now = Instant::now();
         for (channel, publication, connections) in self.turn.drain(..) {
             metrics.latency.observe((now - publication.accepted_at).as_secs_f64(), connections);
+            if let Some(above) = trace::of_tags(&publication.tags) {
+                let attributes: [(&str, &dyn std::fmt::Display); 2] =
+                    [("messaging.destination.name", &publication.channel), ("connections", &connections)];
+                trace::span(above, "shard.write", trace::Kind::Consumer, publication.accepted_at, &attributes);
+            }
             let Some(listeners) = self.by_channel.get_mut(&channel) else { continue };
             match (&publication.restart, &publication.position, &mut listeners.mark) {
                 (Some(restart), _, mark) => *mark = Some(restart.clone()),
@@ -260,11 +301,23 @@ impl Cohorts {
         self.cohorts.get(key as usize).map_or(&[], |cohort| &cohort.members)
     }
 
-    /// Where the cohort's channels stand, as of the last turn that was written.
-    pub fn marks(&self, audience: &Audience) -> Marks {
+    /// Where each member of a cohort stands, between two turns, when its messages say so and none is held back.
+    pub fn id(&self, key: u32) -> Option<String> {
+        let cohort = self.cohorts.get(key as usize)?;
+        let holds = cohort.paced.as_ref().is_some_and(|paced| paced.holds());
+        (cohort.ids.is_some() && !holds).then(|| resume_token(self.marks(&cohort.audience, key).iter()))
+    }
+
+    /// Where the channels stand for a member of the cohort, as of the last turn that was written: before what is held.
+    pub fn marks(&self, audience: &Audience, key: u32) -> Marks {
+        let paced = self.cohorts.get(key as usize).and_then(|cohort| cohort.paced.as_ref());
         let marks = audience.watches.iter().map(|watch| {
             let known = self.by_channel.get(&watch.active.id).and_then(|listeners| listeners.mark.clone());
-            known.unwrap_or_else(Mark::unknown)
+            let mut mark = known.unwrap_or_else(Mark::unknown);
+            if let Some(paced) = paced {
+                paced.hold_back(watch.active.id, &mut mark);
+            }
+            mark
         });
         audience.share_marks(marks.collect())
     }

@@ -37,6 +37,8 @@ pub(super) struct Conn {
     pub peer: Box<dyn Peer>,
     /// Told apart from a later connection in the same slot.
     pub ticket: u64,
+    /// The soonest end of its right that its shard has noted.
+    pub ends_noted_ms: i64,
     /// From where on it is to get everything.
     pub began: Marks,
     pub place: Place,

@@ -21,13 +21,31 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// What a shard is told; in order, whoever tells it.
 pub(super) enum Command {
-    Publish { channel: u64, publication: Arc<Publication> },
+    Publish {
+        channel: u64,
+        publication: Arc<Publication>,
+    },
     Reserve(Box<Reservation>),
-    Adopt { ticket: u64, socket: TcpStream, first: Vec<u8> },
-    Cancel { ticket: u64 },
-    Drain { close: Close, within: Duration, slots: Slots },
+    Adopt {
+        ticket: u64,
+        socket: TcpStream,
+        first: Vec<u8>,
+    },
+    Cancel {
+        ticket: u64,
+    },
+    /// Ask everybody whether he may stay.
+    Examine,
+    Drain {
+        close: Close,
+        within: Duration,
+        slots: Slots,
+    },
     Report(oneshot::Sender<BTreeMap<String, Account>>),
-    Ask { question: Question, reply: oneshot::Sender<Option<Found>> },
+    Ask {
+        question: Question,
+        reply: oneshot::Sender<Option<Found>>,
+    },
 }
 
 pub(super) struct Reservation {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::stream::{Filter, Mark, Publication};
+use crate::stream::{Channel, Filter, Mark, Publication};
 
 #[derive(Default)]
 pub(super) struct Listeners {
@@ -24,9 +24,9 @@ struct ByValue {
 }
 
 impl Listeners {
-    pub fn add(&mut self, cohort: u32, filter: &Filter) {
+    pub fn add(&mut self, cohort: u32, channel: &Channel, filter: &Filter) {
         self.all.push(cohort);
-        let Some(term) = filter.first_term() else {
+        let Some(term) = filter.first_term(channel) else {
             self.unfiltered.push(cohort);
             return;
         };
@@ -40,9 +40,9 @@ impl Listeners {
         }
     }
 
-    pub fn remove(&mut self, cohort: u32, filter: &Filter) {
+    pub fn remove(&mut self, cohort: u32, channel: &Channel, filter: &Filter) {
         self.all.retain(|other| *other != cohort);
-        let Some(term) = filter.first_term() else {
+        let Some(term) = filter.first_term(channel) else {
             self.unfiltered.retain(|other| *other != cohort);
             return;
         };
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::stream::Kind;
-    use crate::stream::{Channel, Term};
+    use crate::stream::Term;
 
     proptest! {
         /// The index never misses a cohort whose filter passes, and forgets a cohort that is removed.
@@ -98,22 +98,22 @@ mod tests {
         ) {
             let filters: Vec<Filter> = filters
                 .into_iter()
-                .map(|terms| Filter::new(terms.into_iter().map(|(field, values)| Term { fields: vec![field], values }).collect()))
+                .map(|terms| Filter::new(terms.into_iter().map(|(field, values)| Term { on: None, fields: vec![field], values }).collect()))
                 .collect();
-            let mut listeners = Listeners::default();
-            filters.iter().enumerate().for_each(|(key, filter)| listeners.add(key as u32, filter));
+            let (mut listeners, channel) = (Listeners::default(), Channel::new("c").unwrap());
+            filters.iter().enumerate().for_each(|(key, filter)| listeners.add(key as u32, &channel, filter));
             if let Some(filter) = filters.get(gone) {
-                listeners.remove(gone as u32, filter);
+                listeners.remove(gone as u32, &channel, filter);
             }
             let data = Bytes::from(serde_json::to_string(&fields).unwrap());
-            let publication = Publication::new(Channel::new("c").unwrap(), Kind::Data, data, Vec::new(), None);
+            let publication = Publication::new(channel.clone(), Kind::Data, data, Vec::new(), None);
             let mut found = BTreeSet::new();
             listeners.each_that_may_want(&publication, |key| _ = found.insert(key));
             for (key, filter) in filters.iter().enumerate().filter(|(key, _)| *key != gone) {
                 prop_assert!(!filter.passes(&publication) || found.contains(&(key as u32)));
             }
             prop_assert!(!found.contains(&(gone as u32)) || gone >= filters.len());
-            filters.iter().enumerate().filter(|(key, _)| *key != gone).for_each(|(key, filter)| listeners.remove(key as u32, filter));
+            filters.iter().enumerate().filter(|(key, _)| *key != gone).for_each(|(key, filter)| listeners.remove(key as u32, &channel, filter));
             prop_assert!(listeners.is_empty() && listeners.by_fields.is_empty());
         }
     }

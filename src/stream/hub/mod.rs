@@ -6,6 +6,7 @@ mod checks; // every order in which threads can come
 mod cohorts; // who gets the same bytes, and what a turn has for them
 mod conn; // one connection: socket, decoder, outbox
 mod drain; // when each client is to come back
+mod ids; // where clients of server-sent events stand
 mod inbox; // the bounded queue into a shard
 mod listeners; // the cohorts of a channel, found by the values they wait for
 mod pace; // cohorts whose messages become fewer
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::cohorts::Beginning;
 pub use self::drain::Slots;
+pub(super) use self::ids::event_behind;
 use self::inbox::{Command, Inbox, Reservation};
 pub(super) use self::inbox::{Found, Question};
 use self::place::Place;
@@ -41,7 +43,7 @@ use super::audience::{ActiveChannel, Audience};
 use super::position::new_epoch;
 use super::presence::{PresenceOptions, Roster};
 use super::{Account, Channel, HistoryOptions, StreamMetrics, WhenFull};
-use crate::wire::{Close, Form, Incoming};
+use crate::wire::{Close, DeflateOptions, Form, Incoming};
 
 /// Settings of the hub and its shards.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,6 +65,8 @@ pub struct HubOptions {
     pub linger_ms: u64,
     /// The largest message a client may send.
     pub max_message_bytes: usize,
+    /// How messages are compressed for clients that offer it.
+    pub deflate: DeflateOptions,
     /// How often an idle connection is pinged.
     pub ping_interval_s: u64,
     /// How long after a ping the client may stay silent. Shorter than the interval.
@@ -82,6 +86,7 @@ impl Default for HubOptions {
             presence: PresenceOptions::default(),
             linger_ms: 30_000,
             max_message_bytes: 64 << 10,
+            deflate: DeflateOptions::default(),
             ping_interval_s: 25,
             pong_timeout_s: 10,
             close_timeout_ms: 3_000,
@@ -94,6 +99,16 @@ impl Default for HubOptions {
 pub trait Peer: Send {
     /// A text or binary message has arrived; ready frames put into `replies` are sent in order.
     fn message(&mut self, message: Incoming<'_>, replies: &mut Vec<Bytes>) -> Result<(), Close>;
+
+    /// When its right to be here ends, in milliseconds since 1970. Asked at the beginning and after each message.
+    fn ends_at_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// Whether it may stay. Asked when its time is up, and by [`Hub::examine`].
+    fn may_stay(&self) -> Result<(), Close> {
+        Ok(())
+    }
 }
 
 /// Cloning shares the hub.
@@ -109,6 +124,8 @@ struct Inner {
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
     /// Connections by form: what is worth encoding before the shards are told.
     forms: [AtomicUsize; Form::COUNT],
+    /// Every form there is here.
+    all_forms: Vec<Form>,
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -143,6 +160,7 @@ impl Hub {
         }
         let hub = Self(Arc::new(Inner {
             node_id: new_epoch(),
+            all_forms: Form::all(options.deflate.deflate()).collect(),
             options,
             shards: senders,
             threads: Mutex::default(),
@@ -223,6 +241,13 @@ impl Hub {
             }
         })
         .await;
+    }
+
+    /// Has every connection asked whether it may stay: something that let clients in has been taken back.
+    pub async fn examine(&self) {
+        for shard in &self.0.shards {
+            shard.send(Command::Examine).await;
+        }
     }
 
     /// What became of every publication for every connection, by channel. Each shard answers between two turns.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cohorts::{Cohorts, Staged};
-use crate::stream::fold::{Folds, may_fold};
+use crate::stream::fold::{Fold, Folds, may_fold};
 use crate::stream::ledger::Tally;
-use crate::stream::{Channel, Kind, Pace, Publication, StreamMetrics};
+use crate::stream::{Channel, Kind, Mark, Pace, Position, Publication, StreamMetrics};
 
 /// What one cohort holds; more is sent before its time.
 const MOST_BYTES: usize = 1 << 20;
@@ -20,6 +20,8 @@ const REMEMBERED: usize = 4_096;
 pub(super) struct Paced {
     folds: Folds,
     due: Option<Instant>,
+    /// While folds are being written: where their channels stand for whoever gets none of them.
+    emitting: Vec<(u64, Position)>,
 }
 
 impl Paced {
@@ -38,6 +40,20 @@ impl Paced {
             *due = now;
         }
         true
+    }
+
+    /// A channel's mark for a member of the cohort: before everything that is held or being written.
+    pub fn hold_back(&self, channel: u64, mark: &mut Mark) {
+        let own = self.emitting.iter().filter(|(of, _)| *of == channel).map(|(_, before)| before);
+        own.for_each(|before| mark.hold_back(before));
+        for fold in self.folds.iter().filter(|fold| fold.channel == Some(channel)) {
+            fold.before().inspect(|before| mark.hold_back(before));
+        }
+    }
+
+    /// The folds that were emitted have been written.
+    pub fn written(&mut self) {
+        self.emitting.clear();
     }
 
     pub fn holds(&self) -> bool {
@@ -125,6 +141,9 @@ impl Cohorts {
                 continue;
             }
             paced.due = None;
+            let before = |fold: &Fold| Some((fold.channel?, fold.before()?));
+            paced.emitting.extend(paced.folds.iter().filter_map(before));
+            self.emitted.push(key);
             let (folds, members, form) = (paced.folds.take(), cohort.members.len() as u64, cohort.audience.spec.form);
             let audience = cohort.audience.id;
             for fold in folds {
@@ -135,6 +154,10 @@ impl Cohorts {
                 }
                 metrics.conflated.inc_by((fold.count - 1) * members);
                 let frame = fold.frame(form, fold.folds(), metrics);
+                let frame = match self.cohorts.get_mut(key as usize) {
+                    Some(cohort) => cohort.numbered(&frame, &fold.last),
+                    None => frame,
+                };
                 if let (Some(position), 2..) = (&fold.last.position, fold.count) {
                     let channel = fold.last.channel.clone();
                     let (epoch, count, first) = (position.epoch.clone(), fold.count, fold.first_offset());

@@ -12,15 +12,14 @@ use super::{ActiveChannel, Hub};
 use crate::stream::broker::{Gap, Sink};
 use crate::stream::metrics::ReasonLabel;
 use crate::stream::{Channel, Mark, Publication};
-use crate::wire::Form;
 
 impl Hub {
     /// With the channel's line held, so that a connection takes its place before it or after it.
     async fn route(&self, active: &ActiveChannel, publication: Arc<Publication>) {
         // Encoded here, so that no shard ever waits for another that is encoding.
-        for form in Form::ALL {
+        for form in &self.0.all_forms {
             if self.0.forms[form.index()].load(Ordering::Relaxed) > 0 {
-                publication.frame(form, &self.0.metrics);
+                publication.frame(*form, &self.0.metrics);
             }
         }
         for (shard, listening) in self.0.shards.iter().zip(&active.on_shard) {

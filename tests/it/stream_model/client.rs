@@ -1,7 +1,7 @@
 //! One client: begins with a snapshot, applies what it is told, checks that nothing is left out untold, and comes back
 //! by position.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,7 +64,18 @@ struct Seen {
     problem: Option<String>,
     /// What it is at, and the last that it was told.
     doing: &'static str,
-    last: String,
+    trail: VecDeque<String>,
+    heard: u64,
+}
+
+impl Seen {
+    fn hears(&mut self, text: &str) {
+        self.heard += 1;
+        if self.trail.len() == 8 {
+            self.trail.pop_front();
+        }
+        self.trail.push_back(text.chars().take(400).collect());
+    }
 }
 
 enum End {
@@ -90,8 +101,10 @@ impl Client {
     }
 
     /// Whether it comes to know exactly this.
+    ///
+    /// One with little room that has been away for long hears everything late, but it hears something all the time.
     pub async fn settles_at(&self, expected: &BTreeMap<String, i64>) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let (mut deadline, mut heard) = (tokio::time::Instant::now() + PATIENCE, 0);
         loop {
             {
                 let seen = self.shared.seen.lock().expect("lock");
@@ -101,9 +114,12 @@ impl Client {
                 if seen.stock == *expected {
                     return Ok(());
                 }
+                if heard != seen.heard {
+                    (deadline, heard) = (tokio::time::Instant::now() + PATIENCE, seen.heard);
+                }
                 if tokio::time::Instant::now() > deadline {
-                    let Seen { stock, doing, last, .. } = &*seen;
-                    return Err(format!("knows {stock:?} instead of {expected:?}; is {doing} after {last}"));
+                    let Seen { stock, doing, trail, .. } = &*seen;
+                    return Err(format!("knows {stock:?} instead of {expected:?}; is {doing} after {trail:?}"));
                 }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -131,6 +147,7 @@ async fn run(shared: Arc<Shared>) {
                 _ => "snapshot=true".to_owned(),
             }
         };
+        shared.seen.lock().expect("lock").hears(&query);
         let Some(mut socket) = connect(&shared, &query).await else {
             shared.seen.lock().expect("lock").doing = "waiting to connect";
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -166,7 +183,7 @@ async fn listen(shared: &Shared, socket: &mut WebSocketStream<TcpStream>) -> End
         let Message::Text(text) = message else { continue };
         let message: Value = serde_json::from_str(&text).expect("json");
         let mut seen = shared.seen.lock().expect("lock");
-        seen.last = text.chars().take(200).collect();
+        seen.hears(&text);
         match message["message_type"].as_str() {
             Some("subscribed") => {
                 // Where it begins; what it resumes from is what it has.
@@ -195,7 +212,8 @@ async fn listen(shared: &Shared, socket: &mut WebSocketStream<TcpStream>) -> End
             Some("gap" | "stale" | "live" | "reconnect") => {}
             _ => {
                 if let Err(problem) = apply(&mut seen, &message, shared.mode) {
-                    seen.problem.get_or_insert(problem);
+                    let trail = format!("{problem}: {:#?}", seen.trail);
+                    seen.problem.get_or_insert(trail);
                 }
             }
         }

@@ -17,9 +17,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Broker in memory, SQLite in the data folder.
+    /// Broker in memory, SQLite in the data folder. Messages may be any JSON: most tests are about their way, not
+    /// about what they say.
     pub fn new() -> Self {
-        Self::default()
+        Self::default().env("FANFARE__CONTRACT__MESSAGES", "off")
     }
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -77,7 +78,11 @@ fn spawn_worker(settings: &Settings, folder: &TempDir) -> Child {
 
 impl Fanfare {
     pub async fn start(settings: Settings) -> Self {
-        let folder = temp_dir("data");
+        Self::start_on(settings, temp_dir("data")).await
+    }
+
+    /// One whose data folder is somebody's choice; it is removed in the end.
+    pub async fn start_on(settings: Settings, folder: TempDir) -> Self {
         let (child, address) = spawn(&settings, &folder, "127.0.0.1:0", Log::default()).await;
         Self { child, address, settings, folder }
     }
@@ -169,7 +174,7 @@ async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) ->
         if let Some(status) = child.lock().expect("lock").ended() {
             panic!("fanfare ended at start: {status}\n{}", log.text());
         }
-        log.after("listening on http://")
+        log.after("listening on http://").or_else(|| log.after("listening on https://"))
     })
     .await;
     (child.into_inner().expect("lock"), address.trim().to_owned())

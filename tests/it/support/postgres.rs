@@ -22,6 +22,8 @@ const NOBODY: u32 = 65534;
 pub struct Postgres {
     child: Mutex<Child>,
     folder: TempDir,
+    /// Settings of this cluster alone, `name=value`.
+    settings: Vec<String>,
 }
 
 /// An empty database that no other test uses.
@@ -41,6 +43,11 @@ impl Postgres {
 
     /// A cluster of this test alone, for tests that end or freeze it.
     pub async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn start_with(settings: Vec<String>) -> Self {
         let folder = temp_dir("pg");
         let data = folder.path().join("data");
         if is_root() {
@@ -50,10 +57,35 @@ impl Postgres {
         initdb.args(["--no-sync", "--auth=trust", "--username=fanfare", "--encoding=UTF8", "--locale=C.UTF-8", "-D"]);
         let output = initdb.arg(&data).output().expect("initdb");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        let child = Mutex::new(spawn(folder.path()));
-        let cluster = Self { child, folder };
+        Self::over(folder, settings).await
+    }
+
+    /// Starts on the folder `data` that is in `folder` already.
+    pub async fn over(folder: TempDir, settings: Vec<String>) -> Self {
+        let child = Mutex::new(spawn(folder.path(), &settings));
+        let cluster = Self { child, folder, settings };
         cluster.ready().await;
         cluster
+    }
+
+    /// Runs `program` as the user that the cluster runs as; answers what it printed, and fails the test when it fails.
+    pub fn run(program: &mut Command) -> String {
+        if is_root() {
+            program.uid(NOBODY).gid(NOBODY);
+        }
+        let output = program.output().expect("a program of PostgreSQL");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{program:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// A folder that the user of the cluster may write to.
+    pub fn own_folder(name: &str) -> TempDir {
+        let folder = temp_dir(name);
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+        folder
     }
 
     pub async fn create_database(&self) -> Database {
@@ -76,7 +108,7 @@ impl Postgres {
 
     pub async fn restart(&self) {
         self.kill();
-        *self.child.lock().expect("lock") = spawn(self.folder.path());
+        *self.child.lock().expect("lock") = spawn(self.folder.path(), &self.settings);
         self.ready().await;
     }
 
@@ -92,11 +124,14 @@ impl Postgres {
     }
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, own: &[String]) -> Child {
     let mut postgres = command("postgres", folder);
     postgres.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
     // Durability against a power cut is not what the tests look at, and costs most of their time.
     for setting in ["listen_addresses=", "max_connections=300", "fsync=off", "full_page_writes=off"] {
+        postgres.args(["-c", setting]);
+    }
+    for setting in own {
         postgres.args(["-c", setting]);
     }
     Child::start("postgres", &mut postgres, Signal::SIGQUIT, Some(folder))

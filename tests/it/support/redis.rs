@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::child::{Child, Log};
+use super::network::Network;
 use super::{PATIENCE, eventually, free_port, program, temp_dir};
 
 /// A redis-server of this test alone, on a TCP port and on a unix socket.
@@ -40,6 +41,15 @@ impl Redis {
             }
         }
         panic!("redis-server did not start on any of five ports");
+    }
+
+    /// One that is reached through the links of a network, and over its unix socket as ever.
+    pub async fn start_in(network: &Network) -> Self {
+        let (folder, port) = (temp_dir("redis"), 6379);
+        let mut command = network.command(&program("redis-server", &[]));
+        command.args(["--bind", "0.0.0.0", "--protected-mode", "no"]);
+        let child = spawn_as(command, &folder, port, false, Log::default()).await.expect("redis-server starts");
+        Self { child, port, folder, keeps: false }
     }
 
     /// `redis://127.0.0.1:PORT`
@@ -106,9 +116,14 @@ impl Redis {
 
 /// Starts the server and waits until it answers; `None` when it ended instead, as it does when the port is taken.
 async fn spawn(folder: &TempDir, port: u16, keeps: bool, log: Log) -> Option<Child> {
-    let socket = folder.path().join("redis.sock");
     let mut command = Command::new(program("redis-server", &[]));
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+    command.args(["--bind", "127.0.0.1"]);
+    spawn_as(command, folder, port, keeps, log).await
+}
+
+async fn spawn_as(mut command: Command, folder: &TempDir, port: u16, keeps: bool, log: Log) -> Option<Child> {
+    let socket = folder.path().join("redis.sock");
+    command.args(["--port", &port.to_string(), "--save", ""]);
     command.args(["--appendonly", if keeps { "yes" } else { "no" }]);
     command.arg("--unixsocket").arg(&socket).arg("--dir").arg(folder.path());
     let child = Child::start_logged("redis-server", &mut command, Signal::SIGKILL, Some(folder.path()), log);

@@ -36,10 +36,25 @@ const LEVEL_ORDER: Record<Level, number> = { out: 0, low: 1, ok: 2 };
 const level = (stock: number, available: number, isLow: boolean): Level =>
   stock <= 0 || available <= 0 ? "out" : isLow ? "low" : "ok";
 
+export interface View {
+  sort: SortKey;
+  descending: boolean;
+  search: string;
+  only: Level | null;
+  category: string | null;
+}
+
 /** All items by id: the feed's rows, and the messages since. Knows nothing of pages or frames. */
 export class ItemTable {
   #rows = new Map<string, Item>();
   #collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+  #tally = { ok: 0, low: 0, out: 0 };
+  #lanes: Record<"low" | "out", Set<string>> = { low: new Set(), out: new Set() };
+  #categories = new Map<string, number>();
+  /** Places of the keys in the order of a text column. Comparing texts is dear, so it is done once a membership. */
+  #ranks = new Map<SortKey, Map<string, number>>();
+  /** Rises when rows come or go or are called another name; until then orders by text stand. */
+  membership = 0;
 
   get size(): number {
     return this.#rows.size;
@@ -49,14 +64,20 @@ export class ItemTable {
     return this.#rows.get(key);
   }
 
+  /** SKU and id of each item. */
+  *entries(): Generator<[string, Id]> {
+    for (const row of this.#rows.values()) yield [row.sku, row.id];
+  }
+
   /** Puts the feed's rows in place of all that is here; what only the API tells of a row is kept. */
   replace(rows: InventoryRow[], nowMs: number): void {
     const before = this.#rows;
     this.#rows = new Map();
-    for (const row of rows) {
-      const item = fromRow(row, before.get(String(row.item_id)), nowMs);
-      this.#rows.set(item.key, item);
-    }
+    this.#tally = { ok: 0, low: 0, out: 0 };
+    this.#lanes = { low: new Set(), out: new Set() };
+    this.#categories = new Map();
+    for (const row of rows) this.#set(fromRow(row, before.get(String(row.item_id)), nowMs));
+    this.#forgetOrder();
   }
 
   /** Adds what the feed does not carry. Answers whether a row is another now. */
@@ -67,7 +88,7 @@ export class ItemTable {
       if (!row) continue;
       const [min, active] = [record.min_stock_level, record.is_active];
       if (!row.partial && row.min === min && row.active === active) continue;
-      this.#rows.set(row.key, { ...row, min, active, category: record.category ?? "", partial: false });
+      this.#set({ ...row, min, active, category: record.category ?? "", partial: false });
       changed = true;
     }
     return changed;
@@ -77,8 +98,7 @@ export class ItemTable {
   put(record: ItemRecord, nowMs: number): Effect {
     const before = this.#rows.get(String(record.id));
     if (before && isOlder(record.updated_at, before.updatedAt)) return "none";
-    const row = fromRecord(record, before, nowMs);
-    this.#rows.set(row.key, row);
+    this.#set(fromRecord(record, before, nowMs));
     return before ? "value" : "membership";
   }
 
@@ -86,14 +106,14 @@ export class ItemTable {
   apply(message: InventoryUpdate, nowMs: number): Effect {
     const key = String(message.item_id);
     const before = this.#rows.get(key);
-    if (message.action === "deleted") return this.#rows.delete(key) ? "membership" : "none";
+    if (message.action === "deleted") return this.#delete(key) ? "membership" : "none";
     const stock = message.stock_quantity ?? before?.stock ?? 0;
     const available = message.available_quantity ?? Math.max(0, stock - (before?.reserved ?? 0));
     const min = before?.min ?? null;
     const isLow = message.is_low_stock ?? (min !== null && available <= min);
     const delta = before ? stock - before.stock : 0;
     const changed = delta !== 0 || !before;
-    this.#rows.set(key, {
+    this.#set({
       key,
       id: message.item_id,
       sku: message.sku,
@@ -116,23 +136,46 @@ export class ItemTable {
   }
 
   tally(): Record<Level, number> {
-    const tally = { ok: 0, low: 0, out: 0 };
-    for (const row of this.#rows.values()) if (row.active) tally[row.level] += 1;
-    return tally;
+    return { ...this.#tally };
+  }
+
+  /** The items that are low or out, those that changed last on top: each change puts a row at the end of its lane. */
+  lane(of: "low" | "out", limit: number): Item[] {
+    const lane = this.#lanes[of];
+    const last: string[] = [];
+    let left = lane.size;
+    for (const key of lane) if ((left -= 1) < limit) last.push(key);
+    return last
+      .map((key) => this.#rows.get(key)!)
+      .sort((a, b) => b.updatedAtMs - a.updatedAtMs || a.available - b.available);
+  }
+
+  categories(): string[] {
+    return [...this.#categories.keys()].filter(Boolean).sort(this.#collator.compare);
+  }
+
+  /** Whether a view can change without rows coming or going. */
+  isSettled(view: View): boolean {
+    return view.only === null && (view.sort === "sku" || view.sort === "name" || view.sort === "category");
   }
 
   /** The keys to show, in order. */
-  view(sort: SortKey, descending: boolean, search: string, only: Level | null): string[] {
+  view({ sort, descending, search, only, category }: View): string[] {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = [...this.#rows.values()].filter((row) => {
-      if (only && (row.level !== only || !row.active)) return false;
-      if (words.length === 0) return true;
-      const text = `${row.sku} ${row.name} ${row.category}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
+    const rows: Item[] = [];
+    for (const row of this.#rows.values()) {
+      if (only && (row.level !== only || !row.active)) continue;
+      if (category !== null && row.category !== category) continue;
+      if (words.length > 0) {
+        const text = `${row.sku} ${row.name} ${row.category}`.toLowerCase();
+        if (!words.every((word) => text.includes(word))) continue;
+      }
+      rows.push(row);
+    }
     const direction = descending ? -1 : 1;
     const compare = this.#comparison(sort);
-    rows.sort((a, b) => direction * compare(a, b) || this.#collator.compare(a.sku, b.sku));
+    const bySku = this.#rank("sku");
+    rows.sort((a, b) => direction * compare(a, b) || bySku.get(a.key)! - bySku.get(b.key)!);
     return rows.map((row) => row.key);
   }
 
@@ -146,9 +189,60 @@ export class ItemTable {
         return (a, b) => a.updatedAtMs - b.updatedAtMs;
       case "status":
         return (a, b) => LEVEL_ORDER[a.level] - LEVEL_ORDER[b.level] || a.available - b.available;
-      default:
-        return (a, b) => this.#collator.compare(a[sort], b[sort]);
+      default: {
+        const rank = this.#rank(sort);
+        return (a, b) => rank.get(a.key)! - rank.get(b.key)!;
+      }
     }
+  }
+
+  /** Equal texts have equal places, so that what comes next can decide. */
+  #rank(sort: "sku" | "name" | "category"): Map<string, number> {
+    let rank = this.#ranks.get(sort);
+    if (!rank) {
+      const rows = [...this.#rows.values()].sort((a, b) => this.#collator.compare(a[sort], b[sort]));
+      rank = new Map();
+      let place = 0;
+      for (const [index, row] of rows.entries()) {
+        if (index > 0 && this.#collator.compare(rows[index - 1]![sort], row[sort]) !== 0) place = index;
+        rank.set(row.key, place);
+      }
+      this.#ranks.set(sort, rank);
+    }
+    return rank;
+  }
+
+  #set(row: Item): void {
+    const before = this.#rows.get(row.key);
+    if (before) this.#count(before, -1);
+    if (!before || before.sku !== row.sku || before.name !== row.name || before.category !== row.category) this.#forgetOrder();
+    this.#rows.set(row.key, row);
+    this.#count(row, 1);
+  }
+
+  #delete(key: string): boolean {
+    const row = this.#rows.get(key);
+    if (!row) return false;
+    this.#count(row, -1);
+    this.#rows.delete(key);
+    this.#forgetOrder();
+    return true;
+  }
+
+  #count(row: Item, by: 1 | -1): void {
+    const categories = (this.#categories.get(row.category) ?? 0) + by;
+    if (categories > 0) this.#categories.set(row.category, categories);
+    else this.#categories.delete(row.category);
+    if (!row.active) return;
+    this.#tally[row.level] += by;
+    if (row.level === "ok") return;
+    if (by === 1) this.#lanes[row.level].add(row.key);
+    else this.#lanes[row.level].delete(row.key);
+  }
+
+  #forgetOrder(): void {
+    this.membership += 1;
+    this.#ranks.clear();
   }
 }
 

@@ -1,4 +1,4 @@
-import { adjustStock, ApiError, fetchItems, fetchPrices, isUnauthorized, socketUrl, token } from "../api";
+import { adjustStock, ApiError, changeItem, fetchInactive, fetchItem, fetchItems, fetchPrices, isUnauthorized, socketUrl, token, type ItemChange, type ItemRecord } from "../api";
 import { t } from "../lib/i18n.svelte";
 import { browserClock } from "../stream/clock";
 import type { Socket } from "../stream/connection";
@@ -25,9 +25,13 @@ import { Rate } from "../stream/rate";
 import { batch, learningEvent, matchNotice, mergeAlerts, notice, priceAlert, stockAlert, type Alert, type Batch, type LearningEvent, type MatchNotice, type Notice } from "./activity";
 import { ItemTable } from "./items";
 import { PriceTable } from "./prices";
+import { session } from "./session.svelte";
 
 export const FEEDS = ["inventory", "price", "progress", "match", "general"] as const;
 export type FeedName = (typeof FEEDS)[number];
+
+/** Feeds of rows change faster than anybody reads: each row is told so often at most, and what is folded is said. */
+const MAX_HZ: Partial<Record<FeedName, string>> = { inventory: "4", price: "4" };
 
 const PATHS: Record<FeedName, string> = {
   inventory: "/ws/inventory",
@@ -41,11 +45,15 @@ const LANE_LENGTH = 100;
 /** A table sorted by a changing column is sorted again at most this often: rows that jump cannot be read. */
 const RESORT_MS = 500;
 /** Lanes take in what is new at most this often, for the same reason. */
-const LANE_MS = 200;
+const LANE_MS = 500;
 /** Items that only messages know have their details fetched at most this often. */
 const DETAILS_MS = 5_000;
 /** A tick that comes this late means that the machine slept, and then no socket can be trusted. */
 const SLEPT_MS = 20_000;
+/** A page that nobody has seen for this long lets go of its feeds. They go on by position when it is seen again. */
+const HIDDEN_MS = 5_000;
+/** Above this many items details are asked for as rows come into view, not all at once. */
+const MANY_ITEMS = 5_000;
 /** Clicks on one item are gathered into one request. */
 const GATHER_MS = 250;
 
@@ -62,6 +70,9 @@ export interface FeedState {
   lastAtMs: number | null;
   lastGapAtMs: number | null;
 }
+
+/** Hears the messages of a feed, a frame's at a time. */
+export type Listener = (messages: Message[], nowMs: number) => void;
 
 interface Adjustment {
   /** What is shown until the server has answered. */
@@ -104,8 +115,17 @@ export class Live {
   notice = $state.raw<Notice | null>(null);
 
   needsToken = $state(false);
+  wantedVersion = $state(0);
   failures = $state.raw<Failure[]>([]);
   adjustments = $state.raw<ReadonlyMap<string, Adjustment>>(new Map());
+
+  /** How many parts of the page want each feed. */
+  #wanted: Record<FeedName, number> = eachFeed(() => 0);
+  #listeners: Record<FeedName, Set<Listener>> = eachFeed(() => new Set<Listener>());
+  #following = false;
+  #rests = false;
+  #hiddenTimer: ReturnType<typeof setTimeout> | null = null;
+  #described = new Set<string>();
 
   #frames = new Frames<Arrival>((arrivals) => this.#apply(arrivals));
   #rate = new Rate();
@@ -146,11 +166,13 @@ export class Live {
     };
   }
 
-  /** Starts everything; the answer ends it. */
+  /** Starts what is wanted; the answer ends everything. */
   start(): () => void {
     token.takeFromAddress();
-    for (const name of FEEDS) this.#feeds[name].start();
-    const ticker = setInterval(() => this.#tick(), 1_000);
+    this.#following = true;
+    void session.load().then(() => this.#follow());
+    this.#follow();
+    let ticker: ReturnType<typeof setInterval> | null = setInterval(() => this.#tick(), 1_000);
     const end = new AbortController();
     const on = (type: string, act: () => void): void => window.addEventListener(type, act, { signal: end.signal });
     on("offline", () => FEEDS.forEach((name) => this.#feeds[name].networkLost()));
@@ -158,16 +180,89 @@ export class Live {
     on("hashchange", () => {
       if (token.takeFromAddress()) this.#restart();
     });
+    const seen = (): void => {
+      if (this.#hiddenTimer) clearTimeout(this.#hiddenTimer);
+      this.#hiddenTimer = null;
+      if (document.hidden) {
+        this.#hiddenTimer = setTimeout(() => {
+          this.#rests = true;
+          if (ticker) clearInterval(ticker);
+          ticker = null;
+          this.#follow();
+        }, HIDDEN_MS);
+        return;
+      }
+      if (!this.#rests) return;
+      this.#rests = false;
+      // The pause was meant, and is no sleep.
+      this.nowMs = Date.now();
+      this.#wasHidden = true;
+      ticker ??= setInterval(() => this.#tick(), 1_000);
+      this.#follow();
+    };
+    document.addEventListener("visibilitychange", seen, { signal: end.signal });
     return () => {
-      clearInterval(ticker);
+      if (ticker) clearInterval(ticker);
+      if (this.#hiddenTimer) clearTimeout(this.#hiddenTimer);
       end.abort();
+      this.#following = false;
       for (const name of FEEDS) this.#feeds[name].stop();
     };
+  }
+
+  /** Wants feeds for as long as a part of the page is shown; the answer lets go of them. */
+  watch(...names: FeedName[]): () => void {
+    for (const name of names) this.#wanted[name] += 1;
+    this.#followSoon();
+    return () => {
+      for (const name of names) this.#wanted[name] -= 1;
+      this.#followSoon();
+    };
+  }
+
+  /** Hears a feed's messages as they are, in their order; the answer ends it. */
+  hear(name: FeedName, listener: Listener): () => void {
+    this.#listeners[name].add(listener);
+    return () => this.#listeners[name].delete(listener);
+  }
+
+  isWanted(name: FeedName): boolean {
+    void this.wantedVersion;
+    return this.#wanted[name] > 0;
+  }
+
+  /** Pages change in one step: what the one lets go of, the next may want. */
+  #followSoon(): void {
+    queueMicrotask(() => {
+      this.wantedVersion += 1;
+      this.#follow();
+    });
+  }
+
+  #follow(): void {
+    if (!this.#following) return;
+    for (const name of FEEDS) {
+      const feed = this.#feeds[name];
+      if (this.#wanted[name] > 0 && !this.#rests && !this.needsToken) feed.start();
+      else if (feed.phase.name !== "idle") feed.stop();
+    }
   }
 
   useToken(value: string): void {
     token.set(value);
     this.#restart();
+  }
+
+  /** After a log-in or a log-out everything is asked for anew, by another person. */
+  async useLogIn(name: string, password: string): Promise<void> {
+    await session.logIn(name, password);
+    this.#restart();
+  }
+
+  async logOut(): Promise<void> {
+    await session.logOut();
+    for (const name of FEEDS) this.#feeds[name].stop();
+    this.needsToken = true;
   }
 
   retry(name: FeedName): void {
@@ -196,6 +291,43 @@ export class Live {
     if (before?.timer) clearTimeout(before.timer);
     const timer = setTimeout(() => void this.#send(key, item.id, item.sku), GATHER_MS);
     this.#setAdjustment(key, { shown, unsent: (before?.unsent ?? 0) + delta, inFlight: before?.inFlight ?? 0, timer });
+  }
+
+  /** Changes fields of an item; shows the new stock at once, and takes it back when the server refuses. */
+  async change(key: string, change: ItemChange): Promise<ItemRecord> {
+    const item = this.items.get(key);
+    if (!item) throw new Error(t("gone"));
+    const optimistic = change.stock_quantity;
+    if (optimistic !== undefined) this.#setAdjustment(key, { shown: optimistic, unsent: 0, inFlight: 1, timer: null });
+    try {
+      const record = await this.#guard(changeItem(item.id, change));
+      this.items.put(record, Date.now());
+      this.#touchItems(change.name !== undefined || change.category !== undefined);
+      return record;
+    } finally {
+      if (optimistic !== undefined) this.#setAdjustment(key, null);
+    }
+  }
+
+  /** Rows that came into view: those of a large shop are described one by one. */
+  seen(keys: readonly string[]): void {
+    if (this.items.size <= MANY_ITEMS) return;
+    const asked = keys.filter((key) => this.items.get(key)?.partial && !this.#described.has(key)).slice(0, 60);
+    for (const key of asked) this.#described.add(key);
+    if (asked.length > 0) void this.#describeEach(asked);
+  }
+
+  async #describeEach(keys: string[]): Promise<void> {
+    for (let from = 0; from < keys.length; from += 6) {
+      const part = keys.slice(from, from + 6).flatMap((key) => this.items.get(key) ?? []);
+      const records = await Promise.allSettled(part.map((item) => fetchItem(item.id)));
+      const known = records.flatMap((record) => (record.status === "fulfilled" ? [record.value] : []));
+      if (this.items.describe(known)) this.#touchItems(false);
+    }
+  }
+
+  fail(text: string): void {
+    this.#fail(text);
   }
 
   async #send(key: string, id: Id, sku: string): Promise<void> {
@@ -240,7 +372,7 @@ export class Live {
 
   #feed(name: FeedName, onRows?: NonNullable<FeedOptions["onRows"]>): Feed {
     return new Feed({
-      url: (beginning) => socketUrl(PATHS[name], beginning),
+      url: (beginning) => socketUrl(PATHS[name], { ...beginning, ...(MAX_HZ[name] && { max_hz: MAX_HZ[name] }) }),
       open: (url) => new WebSocket(url) as unknown as Socket,
       clock: browserClock,
       onMessage: (message) => this.#frames.push({ feed: name, message }),
@@ -261,7 +393,8 @@ export class Live {
     const [items, prices] = [this.#wantsItems, this.#wantsPrices];
     this.#wantsItems = this.#wantsPrices = false;
     try {
-      if (items && this.items.describe(await this.#guard(fetchItems()))) this.#touchItems(false);
+      const all = this.items.size > MANY_ITEMS ? fetchInactive : fetchItems;
+      if (items && this.items.describe(await this.#guard(all()))) this.#touchItems(false);
     } catch {
       this.#wantsItems = true;
     }
@@ -301,10 +434,9 @@ export class Live {
 
   #restart(): void {
     this.needsToken = false;
-    for (const name of FEEDS) {
-      this.#feeds[name].stop();
-      this.#feeds[name].start();
-    }
+    void session.load();
+    for (const name of FEEDS) this.#feeds[name].stop();
+    this.#follow();
   }
 
   #tick(): void {
@@ -350,6 +482,11 @@ export class Live {
   #apply(arrivals: Arrival[]): void {
     const now = Date.now();
     this.#rate.add(now, arrivals.length);
+    for (const name of FEEDS) {
+      if (this.#listeners[name].size === 0) continue;
+      const messages = arrivals.flatMap(({ feed, message }) => (feed === name ? [message] : []));
+      if (messages.length > 0) for (const listener of this.#listeners[name]) listener(messages, now);
+    }
     let itemsMoved = false;
     let itemsChanged = false;
     let pricesChanged = false;

@@ -120,6 +120,15 @@ export class PriceTable {
     return true;
   }
 
+  bySku(): Price[] {
+    return [...this.#rows.values()].sort((a, b) => (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0));
+  }
+
+  /** One of an item's prices, for its name and its currency. */
+  ofItem(inventoryKey: string): Price | undefined {
+    return this.#rows.get(keyOf(inventoryKey, "JPY")) ?? [...this.#rows.values()].find((row) => row.inventoryKey === inventoryKey);
+  }
+
   /** The prices that moved last come first, then the others by SKU. */
   view(limit: number): string[] {
     return [...this.#rows.values()]

@@ -1,7 +1,8 @@
 /** WebSocket close codes that a page may see, and what it is to do about each. The server's own stand in `src/wire/codes.rs`. */
 export interface CloseMeaning {
   /** A short name, also the key of its translation. */
-  name: "normal" | "away" | "protocol" | "lost" | "utf8" | "policy" | "tooBig" | "error" | "restart" | "busy" | "slow" | "noPong" | "other";
+  name: "normal" | "away" | "protocol" | "lost" | "utf8" | "policy" | "tooBig" | "error" | "restart" | "busy" | "slow" | "noPong"
+    | "codeExpired" | "codeTooMany" | "codeBadToken" | "codeBadRequest" | "codeNoToken" | "codeRevoked" | "codeForbidden" | "other";
   /** Whether to connect again by itself. After the others something must be mended first. */
   reconnect: boolean;
 }
@@ -17,8 +18,15 @@ const MEANINGS: Record<number, CloseMeaning> = {
   1011: { name: "error", reconnect: true },
   1012: { name: "restart", reconnect: true },
   1013: { name: "busy", reconnect: true },
+  3005: { name: "codeExpired", reconnect: true },
   3008: { name: "slow", reconnect: true },
   3012: { name: "noPong", reconnect: true },
+  3013: { name: "codeTooMany", reconnect: true },
+  3500: { name: "codeBadToken", reconnect: false },
+  3501: { name: "codeBadRequest", reconnect: false },
+  3502: { name: "codeNoToken", reconnect: false },
+  3503: { name: "codeRevoked", reconnect: false },
+  3507: { name: "codeForbidden", reconnect: false },
 };
 
 export function closeMeaning(code: number): CloseMeaning {

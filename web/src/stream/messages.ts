@@ -137,3 +137,10 @@ export function isPriceUpdate(m: Message): boolean {
 export function isBatchProgress(m: Message): boolean {
   return messageType(m) === "batch_progress" && isId(m["batch_id"]);
 }
+
+/** What a folded message stands for: so many, between these bounds. Null when it stands for itself. */
+export function foldOf(message: Message, field: string): { count: number; min: number; max: number } | null {
+  const fold = message["_fold"] as { count?: unknown; min?: Record<string, unknown>; max?: Record<string, unknown> } | undefined;
+  const [count, min, max] = [Number(fold?.count), Number(fold?.min?.[field]), Number(fold?.max?.[field])];
+  return fold && Number.isFinite(count) && Number.isFinite(min) && Number.isFinite(max) ? { count, min, max } : null;
+}

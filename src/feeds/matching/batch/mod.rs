@@ -26,7 +26,7 @@ const TELL_EVERY: TimeDelta = TimeDelta::milliseconds(100);
 /// Jobs in one part of a scoring batch.
 const JOBS_PER_PART: usize = 1_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchType {
     DailyMatching,

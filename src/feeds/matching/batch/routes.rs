@@ -10,22 +10,25 @@ use crate::feeds::matching::Matching;
 use crate::feeds::page::{PageRequest, Pagination};
 use crate::http::{Json, Path, Problem, Query};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
     batch_type: BatchType,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParameters {
     page: Option<i64>,
     limit: Option<i64>,
+    #[param(inline)]
     batch_type: Option<BatchType>,
+    #[param(inline)]
     state: Option<BatchState>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum BatchState {
     Running,
@@ -35,12 +38,13 @@ enum BatchState {
 }
 
 /// `{batches, pagination}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Batches {
     batches: Vec<Batch>,
     pagination: Pagination,
 }
 
+#[utoipa::path(post, path = "/api/v2/batch/trigger", tag = "batches", request_body = Trigger, responses((status = 202, description = "Taken", body = Batch)))]
 pub async fn trigger(
     State(matching): State<Matching>,
     Json(trigger): Json<Trigger>,
@@ -48,6 +52,7 @@ pub async fn trigger(
     Ok((StatusCode::ACCEPTED, Json(matching.trigger(trigger.batch_type).await?)))
 }
 
+#[utoipa::path(get, path = "/api/v2/batch/status", tag = "batches", params(ListParameters), responses((status = 200, description = "Found", body = Batches)))]
 pub async fn list(
     State(matching): State<Matching>,
     Query(given): Query<ListParameters>,
@@ -63,14 +68,17 @@ pub async fn list(
     Ok(Json(Batches { batches: page.items, pagination: page.pagination }))
 }
 
+#[utoipa::path(get, path = "/api/v2/batch/status/{id}", tag = "batches", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Batch)))]
 pub async fn get(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Batch>, Failure> {
     Ok(Json(matching.batch(id).await?))
 }
 
+#[utoipa::path(post, path = "/api/v2/batch/cancel/{id}", tag = "batches", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Batch)))]
 pub async fn cancel(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Batch>, Failure> {
     Ok(Json(matching.cancel_batch(id).await?))
 }
 
+#[utoipa::path(post, path = "/api/v2/batch/retry/{id}", tag = "batches", params(("id" = i64, Path)), responses((status = 202, description = "Taken", body = Batch)))]
 pub async fn retry(
     State(matching): State<Matching>,
     Path(id): Path<i64>,

@@ -11,7 +11,7 @@ use crate::feeds::body::utc;
 use crate::feeds::page::PageRequest;
 
 /// A batch as stored.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Batch {
     #[serde(rename = "batch_id")]
     pub id: i64,

@@ -47,7 +47,8 @@ impl Target {
 }
 
 /// Why a row is not in.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RowRefusal)]
 pub struct Refusal {
     pub line: i64,
     pub field: String,
@@ -55,7 +56,7 @@ pub struct Refusal {
 }
 
 /// What came of an import.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Imported {
     pub processed: usize,
     pub total: usize,

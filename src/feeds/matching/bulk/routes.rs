@@ -6,28 +6,39 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::json;
 
 use super::rows::{Kind, decode, form_file, rows};
-use super::{Answer, ImportTask, Refusal, Target};
+use super::{Answer, ImportTask, Imported, Refusal, Target};
 use crate::feeds::failure::Failure;
 use crate::feeds::matching::Matching;
 use crate::http::{BodyError, Json, Path, Problem};
 
 type Body = Result<Bytes, BytesRejection>;
 
+/// An import that goes on in the background.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ImportAccepted)]
+pub struct Accepted {
+    task_id: String,
+    state: String,
+    total: i64,
+    status_url: String,
+}
+
 /// A task as its poll shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct TaskStatus {
     #[serde(flatten)]
     task: ImportTask,
     errors: Vec<Refusal>,
 }
 
+#[utoipa::path(post, path = "/api/v2/jobs/bulk", tag = "jobs", request_body(content = String, content_type = "text/csv"), responses((status = 200, description = "All rows are through", body = Imported), (status = 202, description = "A task goes on with them", body = Accepted)))]
 pub async fn jobs(State(matching): State<Matching>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
     import(&matching, Target::Jobs, &headers, body).await
 }
 
+#[utoipa::path(post, path = "/api/v2/users/bulk", tag = "users", request_body(content = String, content_type = "text/csv"), responses((status = 200, description = "All rows are through", body = Imported), (status = 202, description = "A task goes on with them", body = Accepted)))]
 pub async fn users(State(matching): State<Matching>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
     import(&matching, Target::Users, &headers, body).await
 }
@@ -54,13 +65,13 @@ async fn import(matching: &Matching, target: Target, headers: &HeaderMap, body: 
         Answer::Done(imported) => Json(&imported).into_response(),
         Answer::Task(task) => {
             let status_url = format!("/api/v1/tasks/{}/status", task.id);
-            let answer =
-                json!({"task_id": task.id, "state": task.state, "total": task.total, "status_url": status_url});
-            (StatusCode::ACCEPTED, Json(&answer)).into_response()
+            let answer = Accepted { task_id: task.id, state: task.state, total: task.total, status_url };
+            (StatusCode::ACCEPTED, Json(answer)).into_response()
         }
     })
 }
 
+#[utoipa::path(get, path = "/api/v1/tasks/{id}/status", tag = "batches", params(("id" = String, Path)), responses((status = 200, description = "Found", body = TaskStatus)))]
 pub async fn task(State(matching): State<Matching>, Path(id): Path<String>) -> Result<Json<TaskStatus>, Failure> {
     let known = uuid::Uuid::parse_str(&id).map_err(|_| Problem::not_found("there is no such task"))?;
     let (task, errors) = matching.import_task(&known.to_string()).await?;

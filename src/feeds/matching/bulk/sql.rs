@@ -10,7 +10,7 @@ use crate::db::{Db, DbError, Tx};
 use crate::feeds::body::utc;
 
 /// An import in the background.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct ImportTask {
     #[serde(rename = "task_id")]
     pub id: String,

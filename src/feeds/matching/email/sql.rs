@@ -11,7 +11,7 @@ use crate::feeds::body::utc;
 use crate::feeds::page::PageRequest;
 
 /// A mail as lists show it; its text is one request away.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Email {
     pub id: i64,
     pub user_id: i64,

@@ -14,7 +14,8 @@ use crate::feeds::text::Checks;
 use crate::http::{FieldError, Json, Path, Problem, Query};
 
 /// Every parameter of the list. Lists of categories are by comma.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParameters {
     page: Option<i64>,
@@ -25,12 +26,15 @@ pub struct ListParameters {
     salary_max: Option<i64>,
     occupation_categories: Option<String>,
     needs_categories: Option<String>,
+    #[param(inline)]
     status: Option<Status>,
+    #[param(inline)]
     sort_by: Option<SortBy>,
+    #[param(inline)]
     sort_order: Option<SortOrder>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SortOrder {
     Asc,
@@ -38,7 +42,8 @@ pub enum SortOrder {
 }
 
 /// The body of a search: everything of the list, and places.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = JobSearch)]
 #[serde(deny_unknown_fields, default)]
 pub struct Search {
     page: Option<i64>,
@@ -63,12 +68,13 @@ pub struct Search {
 }
 
 /// `{jobs, pagination}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Jobs {
     jobs: Vec<Job>,
     pagination: Pagination,
 }
 
+#[utoipa::path(post, path = "/api/v2/jobs", tag = "jobs", request_body = NewJob, responses((status = 201, description = "Made", body = Job)))]
 pub async fn create(State(matching): State<Matching>, Json(new): Json<NewJob>) -> Result<Response, Failure> {
     let job = matching.create_job(new).await?;
     let mut response = (StatusCode::CREATED, Json(&job)).into_response();
@@ -78,6 +84,7 @@ pub async fn create(State(matching): State<Matching>, Json(new): Json<NewJob>) -
     Ok(response)
 }
 
+#[utoipa::path(get, path = "/api/v2/jobs", tag = "jobs", params(ListParameters), responses((status = 200, description = "Found", body = Jobs)))]
 pub async fn list(
     State(matching): State<Matching>,
     Query(given): Query<ListParameters>,
@@ -110,6 +117,7 @@ pub async fn list(
     found(&matching, search).await
 }
 
+#[utoipa::path(post, path = "/api/v2/jobs/search", tag = "jobs", request_body = Search, responses((status = 200, description = "Found", body = Jobs)))]
 pub async fn search(State(matching): State<Matching>, Json(search): Json<Search>) -> Result<Json<Jobs>, Failure> {
     found(&matching, search).await
 }
@@ -174,11 +182,13 @@ impl Search {
     }
 }
 
+#[utoipa::path(get, path = "/api/v2/jobs/{id}", tag = "jobs", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Job)))]
 pub async fn get(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Job>, Failure> {
     Ok(Json(matching.job(id).await?))
 }
 
 /// PUT and PATCH alike: the fields that are given.
+#[utoipa::path(method(put, patch), path = "/api/v2/jobs/{id}", tag = "jobs", params(("id" = i64, Path)), request_body = JobChange, responses((status = 200, description = "Found", body = Job)))]
 pub async fn update(
     State(matching): State<Matching>,
     Path(id): Path<i64>,
@@ -187,12 +197,14 @@ pub async fn update(
     Ok(Json(matching.update_job(id, change).await?))
 }
 
+#[utoipa::path(delete, path = "/api/v2/jobs/{id}", tag = "jobs", params(("id" = i64, Path)), responses((status = 204, description = "Done")))]
 pub async fn delete(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<StatusCode, Failure> {
     matching.delete_job(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Scores the job at once, for who does not want to wait for the background.
+#[utoipa::path(post, path = "/api/v2/jobs/{id}/scoring", tag = "jobs", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Job)))]
 pub async fn scoring(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Job>, Failure> {
     Ok(Json(matching.score_job(id).await?))
 }

@@ -7,7 +7,8 @@ use crate::db::{Db, Sql};
 use crate::feeds::matching::fold::{fold, terms, words};
 use crate::feeds::matching::place::{Point, chord};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = JobSort)]
 #[serde(rename_all = "snake_case")]
 pub enum SortBy {
     Id,

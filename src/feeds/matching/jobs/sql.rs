@@ -15,7 +15,7 @@ use crate::feeds::matching::totals_sql::Totals;
 use crate::feeds::page::PageRequest;
 
 /// A job as it is stored.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Job {
     pub id: i64,
     pub external_id: String,
@@ -33,8 +33,10 @@ pub struct Job {
     pub longitude: Option<f64>,
     pub work_hours: Option<String>,
     pub work_days: Option<String>,
+    #[schema(value_type = Vec<String>)]
     pub features: Value,
     pub occupation_category: String,
+    #[schema(value_type = Vec<String>)]
     pub needs_categories: Value,
     pub basic_score: i64,
     pub seo_score: i64,

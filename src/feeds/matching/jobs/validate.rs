@@ -10,7 +10,7 @@ use crate::feeds::text::Checks;
 use crate::http::FieldError;
 
 /// What kind of work it is; the contract's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Occupation {
     Restaurant,
@@ -66,7 +66,8 @@ impl Occupation {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = JobStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Draft,
@@ -90,7 +91,7 @@ impl Status {
 }
 
 /// The body of a create, and a whole job before it is stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
     /// What the source calls it; made here when it is not given.
@@ -123,50 +124,71 @@ pub struct NewJob {
 }
 
 /// The body of PUT and PATCH: any subset of the fields.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobChange {
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub external_id: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub company_name: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub title: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub description: Option<String>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>)]
     pub salary_min: Option<Option<i64>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>)]
     pub salary_max: Option<Option<i64>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub location: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub prefecture: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub city: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub nearest_station: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<f64>)]
     pub latitude: Option<Option<f64>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<f64>)]
     pub longitude: Option<Option<f64>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub work_hours: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub work_days: Option<Option<String>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub features: Option<Vec<String>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub occupation_category: Option<Occupation>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub needs_categories: Option<Vec<String>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub status: Option<Status>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub url: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub application_url: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     pub expires_at: Option<Option<DateTime<Utc>>>,
 }
 

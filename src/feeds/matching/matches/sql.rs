@@ -83,10 +83,11 @@ pub async fn done(db: &Db, first_id: i64, last_id: i64, at: DateTime<Utc>) -> Re
 }
 
 /// The best jobs of one user from one batch.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Recommendation {
     pub batch_id: i64,
     pub user_id: i64,
+    #[schema(value_type = Vec<Object>)]
     pub matches: Value,
     pub match_count: i64,
     pub best_score: f64,

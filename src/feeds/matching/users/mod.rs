@@ -16,7 +16,7 @@ use crate::feeds::page::{Page, PageRequest};
 use crate::http::{FieldError, Problem};
 
 /// What a user did with a job.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BehaviorAction {
     View,

@@ -16,21 +16,25 @@ use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
 
 /// Every parameter of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParameters {
     page: Option<i64>,
     limit: Option<i64>,
     keyword: Option<String>,
     prefecture: Option<String>,
+    #[param(inline)]
     status: Option<UserStatus>,
+    #[param(inline)]
     #[serde(default)]
     sort_by: SortBy,
+    #[param(inline)]
     #[serde(default)]
     sort_order: Order,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Order {
     #[default]
@@ -38,7 +42,8 @@ enum Order {
     Desc,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageParameters {
     page: Option<i64>,
@@ -46,13 +51,13 @@ pub struct PageParameters {
 }
 
 /// `{users, pagination}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Users {
     users: Vec<User>,
     pagination: Pagination,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBehavior {
     job_id: i64,
@@ -60,6 +65,7 @@ pub struct NewBehavior {
     at: Option<DateTime<Utc>>,
 }
 
+#[utoipa::path(post, path = "/api/v2/users", tag = "users", request_body = NewUser, responses((status = 201, description = "Made", body = User)))]
 pub async fn create(State(matching): State<Matching>, Json(new): Json<NewUser>) -> Result<Response, Failure> {
     let user = matching.create_user(new).await?;
     let mut response = (StatusCode::CREATED, Json(&user)).into_response();
@@ -69,6 +75,7 @@ pub async fn create(State(matching): State<Matching>, Json(new): Json<NewUser>) 
     Ok(response)
 }
 
+#[utoipa::path(get, path = "/api/v2/users", tag = "users", params(ListParameters), responses((status = 200, description = "Found", body = Users)))]
 pub async fn list(
     State(matching): State<Matching>,
     Query(given): Query<ListParameters>,
@@ -89,11 +96,13 @@ pub async fn list(
     Ok(Json(Users { users: page.items, pagination: page.pagination }))
 }
 
+#[utoipa::path(get, path = "/api/v2/users/{id}", tag = "users", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = User)))]
 pub async fn get(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<User>, Failure> {
     Ok(Json(matching.user(id).await?))
 }
 
 /// PUT and PATCH alike: the fields that are given.
+#[utoipa::path(method(put, patch), path = "/api/v2/users/{id}", tag = "users", params(("id" = i64, Path)), request_body = UserChange, responses((status = 200, description = "Found", body = User)))]
 pub async fn update(
     State(matching): State<Matching>,
     Path(id): Path<i64>,
@@ -102,15 +111,18 @@ pub async fn update(
     Ok(Json(matching.update_user(id, change).await?))
 }
 
+#[utoipa::path(delete, path = "/api/v2/users/{id}", tag = "users", params(("id" = i64, Path)), responses((status = 204, description = "Done")))]
 pub async fn delete(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<StatusCode, Failure> {
     matching.delete_user(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+#[utoipa::path(get, path = "/api/v2/users/{id}/profile", tag = "users", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Profile)))]
 pub async fn profile(State(matching): State<Matching>, Path(id): Path<i64>) -> Result<Json<Profile>, Failure> {
     Ok(Json(matching.user(id).await?.profile()))
 }
 
+#[utoipa::path(put, path = "/api/v2/users/{id}/profile", tag = "users", params(("id" = i64, Path)), request_body = Profile, responses((status = 200, description = "Found", body = Profile)))]
 pub async fn set_profile(
     State(matching): State<Matching>,
     Path(id): Path<i64>,
@@ -120,6 +132,7 @@ pub async fn set_profile(
     Ok(Json(matching.update_user(id, change).await?.profile()))
 }
 
+#[utoipa::path(post, path = "/api/v2/users/{id}/behavior", tag = "users", params(("id" = i64, Path)), request_body = NewBehavior, responses((status = 201, description = "Made", body = Behavior)))]
 pub async fn log(
     State(matching): State<Matching>,
     Path(id): Path<i64>,
@@ -129,6 +142,7 @@ pub async fn log(
     Ok((StatusCode::CREATED, Json(behavior)))
 }
 
+#[utoipa::path(get, path = "/api/v2/users/{id}/behavior", tag = "users", params(("id" = i64, Path), PageParameters), responses((status = 200, description = "Found", body = Page<Behavior>)))]
 pub async fn behavior(
     State(matching): State<Matching>,
     Path(id): Path<i64>,

@@ -12,7 +12,7 @@ use crate::feeds::matching::totals_sql::Totals;
 use crate::feeds::page::PageRequest;
 
 /// A user as stored, with the profile. The unsubscribe token stays inside.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct User {
     pub id: i64,
     pub external_id: String,
@@ -33,8 +33,11 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "utc::serialize")]
     pub updated_at: DateTime<Utc>,
+    #[schema(value_type = super::WorkPreferences)]
     pub work_preferences: Value,
+    #[schema(value_type = super::Experience)]
     pub experience: Value,
+    #[schema(value_type = Object)]
     pub personal_info: Value,
 }
 
@@ -49,7 +52,7 @@ impl User {
 }
 
 /// Something that a user did with a job.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Behavior {
     pub id: i64,
     pub user_id: i64,
@@ -199,7 +202,8 @@ pub struct ListQuery {
     pub descending: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = UserSort)]
 #[serde(rename_all = "snake_case")]
 pub enum SortBy {
     #[default]

@@ -12,7 +12,7 @@ use crate::feeds::matching::place::{self, prefecture_name};
 use crate::feeds::text::Checks;
 use crate::http::FieldError;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     #[default]
@@ -20,7 +20,7 @@ pub enum Language {
     En,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UserStatus {
     #[default]
@@ -29,7 +29,7 @@ pub enum UserStatus {
 }
 
 /// The body of a create, and a whole user before it is stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// What the source calls the user; made here when it is not given.
@@ -57,16 +57,17 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {
     pub work_preferences: WorkPreferences,
     pub experience: Experience,
+    #[schema(value_type = Object)]
     pub personal_info: Map<String, Value>,
 }
 
 /// What the user is looking for; empty says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkPreferences {
     pub occupation_categories: Vec<Occupation>,
@@ -80,7 +81,7 @@ pub struct WorkPreferences {
     pub time_slots: Vec<Slot>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Day {
     Mon,
@@ -93,7 +94,7 @@ pub enum Day {
 }
 
 /// From 5, 11, 17 and 22 o'clock on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Slot {
     Morning,
@@ -102,7 +103,7 @@ pub enum Slot {
     Night,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Experience {
     /// Years by occupation.
@@ -110,30 +111,41 @@ pub struct Experience {
 }
 
 /// The body of PUT and PATCH: any subset of the fields; a profile is replaced as a whole.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserChange {
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub external_id: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub email: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub language: Option<Language>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub prefecture: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>)]
     pub city: Option<Option<String>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<f64>)]
     pub latitude: Option<Option<f64>>,
     #[serde(deserialize_with = "nullable")]
+    #[schema(value_type = Option<f64>)]
     pub longitude: Option<Option<f64>>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub status: Option<UserStatus>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub email_opt_in: Option<bool>,
     #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub profile: Option<Profile>,
 }
 

@@ -20,7 +20,7 @@ impl Shard {
             return;
         };
         let (pace, form) = (audience.spec.pace, audience.spec.form);
-        let before = || Some(share.before.get_or_init(|| cohorts.marks(&audience)).clone());
+        let before = || Some(share.before.get_or_init(|| cohorts.marks(&audience, share.cohort)).clone());
         let common = Parcel { bytes: &share.bytes, tally: &share.tally, staged: &share.staged, pace, form };
         for key in cohorts.members(share.cohort) {
             let Some(conn) = self.conns.get_mut(*key as usize) else { continue };

@@ -14,7 +14,7 @@ use crate::stream::hub::inbox::Reservation;
 use crate::stream::metrics::ReasonLabel;
 use crate::stream::outbox::{Abandoned, Marks, Outbox};
 use crate::stream::resume_token;
-use crate::wire::{Close, Opcode, close_frame, frame};
+use crate::wire::{Close, Dialect, sse};
 
 /// How a connection is ended by this side.
 pub(super) struct Farewell {
@@ -75,10 +75,12 @@ impl Shard {
             outbox,
             peer,
             ticket,
+            ends_noted_ms: i64::MAX,
             began: from,
             place,
         });
         self.awaiting.insert(ticket, key);
+        self.note_end(key);
         // Its handshake was under way when the drain began.
         self.drain_one(key);
     }
@@ -98,6 +100,8 @@ impl Shard {
         if conn.state == State::Awaiting {
             conn.state = State::Open;
         }
+        // What let it in may have been taken back while it was on its way here.
+        self.examine(key);
         if !first.is_empty() {
             self.received(key, &mut first);
         }
@@ -110,19 +114,21 @@ impl Shard {
             return;
         }
         let Farewell { close, flush_first, resume, slot } = farewell;
-        let audience = conn.place.audience.clone();
-        let stands = || self.cohorts.marks(&audience);
+        let (audience, cohort) = (conn.place.audience.clone(), conn.cohort);
+        let dialect = audience.spec.form.dialect;
+        let stands = || self.cohorts.marks(&audience, cohort);
         let before = conn.waiting_bytes();
         let frame = |abandoned: &Abandoned| {
             let marks = abandoned.before.clone().or(resume);
-            match (close, slot) {
-                (Close::Slow, _) => {
-                    close_frame(close, &format!("since={}", resume_token(marks.unwrap_or_else(stands).iter())))
-                }
-                (_, Some(slot)) => close_frame(close, &format!("after_ms={}", slot.as_millis())),
-                _ => close_frame(close, ""),
-            }
+            let detail = match (close, slot) {
+                (Close::Slow, _) => format!("since={}", resume_token(marks.unwrap_or_else(stands).iter())),
+                (_, Some(slot)) => format!("after_ms={}", slot.as_millis()),
+                _ => String::new(),
+            };
+            dialect.close(close, &detail)
         };
+        // Whoever cannot answer is not waited for: its end is ours.
+        conn.deaf |= !dialect.answers();
         let dropped = conn.begin_close(frame, flush_first);
         let ticket = conn.ticket;
         self.metrics.pending(before, conn.waiting_bytes());
@@ -162,13 +168,18 @@ impl Shard {
         self.tick += 1;
         self.next_tick += TICK;
         let (interval, overdue) = (self.options.ping_interval_s.max(2), self.options.pong_timeout_s);
-        let ping = frame(Opcode::Ping, b"");
         // The slot number spreads the pings over the interval, and costs no timer per connection.
         for key in (self.tick % interval..self.conns.capacity() as u64).step_by(interval as usize) {
             if let Some(conn) = self.conns.get_mut(key as usize)
                 && conn.state == State::Open
             {
-                conn.awaiting_pong = true;
+                let dialect = conn.place.audience.spec.form.dialect;
+                conn.awaiting_pong = dialect.answers();
+                let (cohort, waits) = (conn.cohort, conn.outbox.is_some());
+                let ping = match self.cohorts.id(cohort).filter(|_| !waits) {
+                    Some(id) => sse::heartbeat_at(&id),
+                    None => dialect.ping(),
+                };
                 self.send(key as u32, &ping);
             }
         }
@@ -180,6 +191,7 @@ impl Shard {
                 self.begin_close(key as u32, Farewell::at_once(Close::NoPong));
             }
         }
+        self.end_rights();
         let now = Instant::now();
         let closing = std::mem::take(&mut self.closing).into_iter();
         let (over, later): (Vec<_>, Vec<_>) = closing.partition(|(deadline, ..)| *deadline <= now);
@@ -207,10 +219,17 @@ impl Shard {
         let close = drain.close;
         drain.told += 1;
         let audience = &conn.place.audience;
-        let since = resume_token(self.cohorts.marks(audience).iter());
+        let since = resume_token(self.cohorts.marks(audience, conn.cohort).iter());
         let notice = json!({ "message_type": "reconnect", "after_ms": slot.as_millis() as u64, "since": since });
-        let frame = audience.spec.form.dialect.encode(notice.to_string().as_bytes());
-        self.send(key, &frame);
+        let dialect = audience.spec.form.dialect;
+        let frame = dialect.encode(notice.to_string().as_bytes());
+        if dialect == Dialect::Sse {
+            // A browser comes back by itself: then, and from there.
+            self.send(key, &sse::retry(slot.as_millis() as u64));
+            self.send(key, &sse::event_with_id(&since, &frame));
+        } else {
+            self.send(key, &frame);
+        }
         self.begin_close(key, Farewell { slot: Some(slot), ..Farewell::after_what_waits(close) });
     }
 }

@@ -4,6 +4,7 @@
 mod deliver; // a turn's messages, to the sockets
 mod life; // how a connection begins, stays alive and ends
 mod read; // what clients send
+mod rights; // who may stay, and until when
 mod tell; // what operators ask
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,10 +18,11 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use self::life::{Draining, Farewell};
+use self::rights::Ends;
 use self::tell::Departed;
 use super::HubOptions;
 use super::cohorts::Cohorts;
-use super::conn::{Conn, Parcel, Sent};
+use super::conn::{Conn, Parcel, Sent, State};
 use super::inbox::{Command, Found, Inbox, Question, WAKE};
 use crate::stream::ledger::Tally;
 use crate::stream::{Account, Pace, StreamMetrics, WhenFull};
@@ -51,6 +53,8 @@ pub(super) struct Shard {
     unread: Vec<u32>,
     /// Closing connections, by when they are given up.
     closing: Vec<(Instant, u32, u64)>,
+    /// When rights end.
+    ends: Ends,
     next_tick: Instant,
     tick: u64,
     /// Once the server ends.
@@ -83,6 +87,7 @@ impl Shard {
             scratch: vec![0; READ_BUFFER_BYTES],
             unread: Vec::new(),
             closing: Vec::new(),
+            ends: Ends::default(),
             next_tick: Instant::now() + TICK,
             tick: 0,
             drain: None,
@@ -155,6 +160,7 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
+                Some(Command::Examine) => self.examine_all(),
                 Some(Command::Drain { close, within, slots }) => self.begin_drain(close, within, slots),
                 Some(Command::Report(reply)) => self.reports.push(reply),
                 Some(Command::Ask { question, reply }) => self.questions.push((question, reply)),
@@ -192,7 +198,7 @@ impl Shard {
                 let after = conn.waiting_bytes();
                 self.metrics.bytes_out.inc_by(before.saturating_sub(after) as u64);
                 self.metrics.pending(before, after);
-                if conn.deaf && conn.outbox.is_none() {
+                if conn.deaf && conn.outbox.is_none() && conn.state == State::Closing {
                     // The close frame was the last word; the peer's end of the connection ends ours.
                     let _ = conn.socket.as_ref().map(|socket| socket.shutdown(Shutdown::Write));
                 }

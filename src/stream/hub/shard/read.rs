@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use super::life::Farewell;
 use super::{READS_A_TURN, Shard};
 use crate::stream::hub::conn::State;
-use crate::wire::{Close, Incoming, Opcode, frame};
+use crate::wire::{Close, Incoming, Opcode, Reading, frame};
 
 impl Shard {
     /// `ended`: its end may have come behind what there is to read, and will not be announced again.
@@ -49,7 +49,11 @@ impl Shard {
         let open = conn.state == State::Open;
         let (mut replies, mut ended, mut refused, mut count) = (Vec::new(), None, None, 0);
         let peer = &mut conn.peer;
-        let read = conn.decoder.read(input, self.options.max_message_bytes, &mut |message| match message {
+        let reading = Reading {
+            max_message_bytes: self.options.max_message_bytes,
+            deflated: conn.place.audience.spec.form.deflate.is_some(),
+        };
+        let read = conn.decoder.read(input, reading, &mut |message| match message {
             Incoming::Ping(payload) => replies.push(frame(Opcode::Pong, payload)),
             Incoming::Pong => {}
             Incoming::Close(code) => ended = Some(code),
@@ -64,6 +68,9 @@ impl Shard {
             }
         });
         conn.deaf = read.is_err();
+        if count > 0 {
+            self.note_end(key);
+        }
         self.metrics.messages_in.inc_by(count);
         for reply in replies {
             self.send(key, &reply);

@@ -41,7 +41,7 @@ impl Shard {
     pub(super) fn remember(&mut self, conn: &Conn, reason: &'static str) {
         let audience = &conn.place.audience;
         let waiting = conn.outbox.as_ref().and_then(|outbox| outbox.resume().cloned());
-        let reached = waiting.unwrap_or_else(|| self.cohorts.marks(audience));
+        let reached = waiting.unwrap_or_else(|| self.cohorts.marks(audience, conn.cohort));
         if self.departed.len() >= DEPARTED {
             self.departed.pop_front();
         }
@@ -62,7 +62,7 @@ impl Shard {
         };
         if let Some((_, conn)) = self.conns.iter().find(|(_, conn)| conn.ticket == question.ticket) {
             let audience = &conn.place.audience;
-            let stands = self.cohorts.marks(audience);
+            let stands = self.cohorts.marks(audience, conn.cohort);
             let waiting = conn.outbox.as_ref().and_then(|outbox| outbox.resume());
             let mark = |marks: &[Mark]| mark_of(&audience.spec, marks, &question.channel);
             return Some(Found {

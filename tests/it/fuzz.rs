@@ -1,0 +1,56 @@
+//! The properties of `fuzz_properties.rs` for a minute's worth of made-up input: any bytes, and what nearly is right.
+
+use fanfare::wire::Deflate;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::fuzz_properties as property;
+use crate::stream_ws::masked;
+
+/// Frames that a client might send, with one wrong here and there.
+fn conversation() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop_oneof![
+        8 => prop_oneof![Just(0x81u8), Just(0x82), Just(0x01), Just(0x00), Just(0x80), Just(0x89), Just(0xC1), Just(0x41)],
+        1 => any::<u8>(),
+    ];
+    let payload = prop_oneof![
+        3 => vec(any::<u8>(), 0..200),
+        3 => "[a-zé日]{0,80}".prop_map(String::into_bytes),
+        1 => "[ab]{0,600}".prop_map(|text| Deflate { min_bytes: 1, level: 1 }.pack(text.as_bytes()).unwrap_or_default()),
+    ];
+    vec((first, payload), 0..8)
+        .prop_map(|frames| frames.iter().flat_map(|(first, payload)| masked(*first, payload)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn frames(head in any::<[u8; 2]>(), bytes in prop_oneof![conversation(), vec(any::<u8>(), 0..300)]) {
+        property::frames(&[&head[..], &bytes].concat());
+    }
+
+    #[test]
+    fn compression(bytes in vec(any::<u8>(), 0..300)) {
+        property::compression(&bytes);
+    }
+
+    #[test]
+    fn handshakes(
+        query in prop_oneof![".{0,80}", "((since|sku|format|max_hz|snapshot|auth|user_id)=[~a-zA-Z0-9:,.%-]{0,20}&){0,5}"],
+        id in prop_oneof![".{0,40}", "([~a-zA-Z]{1,9}:[0-9]{1,21},?){0,70}"],
+        offers in prop_oneof![".{0,40}", "(permessage-deflate|; ?(server|client)_(max_window_bits|no_context_takeover)|=[0-9\"]{1,3}|, ?){0,8}"],
+    ) {
+        property::handshake(format!("{query}\n{id}\n{offers}").as_bytes());
+    }
+
+    #[test]
+    fn events(text in "[ -~\r\n日\u{2028}]{0,80}") {
+        property::events(text.as_bytes());
+    }
+
+    #[test]
+    fn filters(value in any::<u8>(), json in "\\{(\"[a-c]\": ?(\"[a-c]?\"|[0-9]|null|\\[1\\]|\\{\\})(, ?\"[a-c]\":\"[a-c]\")?)?\\}|[0-9]|\"[a-z]*\"|\\[\\]") {
+        property::filters(&[&[value][..], json.as_bytes()].concat());
+    }
+}

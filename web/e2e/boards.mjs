@@ -1,0 +1,293 @@
+// Proves each page against a running, open server: an update appears, what is stale greys out, a killed server is survived,
+// the past shows what was, both languages are whole, and an accessibility checker finds nothing in either theme.
+//   node e2e/boards.mjs BASE_URL
+// What it wants done to the server it writes as a line that begins with "do:", and goes on when a line comes back.
+import assert from "node:assert/strict";
+import { createInterface } from "node:readline";
+
+import { axe } from "../dev/axe.mjs";
+import { launch } from "./browser.mjs";
+
+const base = process.argv[2];
+if (!base) {
+  console.error("usage: node e2e/boards.mjs BASE_URL");
+  process.exit(2);
+}
+
+const PATIENCE_MS = 30_000;
+const PAGES = ["overview", "inventory", "prices", "class", "matching", "operations"];
+const NOTEBOOK = "lesson/first.ipynb";
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+let step = "start a browser";
+
+function say(next) {
+  step = next;
+  console.log(`· ${next}`);
+}
+
+async function have(done) {
+  console.log(`do:${done}`);
+  if ((await lines.next()).done) throw new Error(`nobody did: ${done}`);
+}
+
+async function api(method, path, body) {
+  const response = await fetch(`${base}${path}`, { method, headers: { "content-type": "application/json" }, ...(body ? { body: JSON.stringify(body) } : {}) });
+  const text = await response.text();
+  assert.ok(response.ok, `${method} ${path} answered ${response.status}: ${text}`);
+  return text ? JSON.parse(text) : null;
+}
+
+async function eventually(what, holds, patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
+  for (let last; ; ) {
+    try {
+      return await holds();
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`${what}: ${last.message}`);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+}
+
+let events = 0;
+const run = (user, cell, ok, minutesAgo = 0) => ({
+  eventId: `boards-${(events += 1)}`, eventType: "cell_executed", eventTime: new Date(Date.now() - minutesAgo * 60_000).toISOString(), userId: user, userName: `Name of ${user}`,
+  teamName: "A", class: "3-B", notebookPath: NOTEBOOK, cellId: `c${cell}`, cellIndex: cell - 1, cellType: "code", hasError: !ok, ...(ok ? {} : { errorMessage: "NameError: name 'df' is not defined" }),
+});
+
+const browser = await launch();
+try {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-US", colorScheme: "light", reducedMotion: "reduce" });
+  const faults = [];
+  const open = async (name) => {
+    const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on("pageerror", (error) => faults.push(`${name}: ${error}`));
+    page.on("console", (message) => message.type() === "error" && /Content Security Policy/.test(message.text()) && faults.push(`${name}: ${message.text()}`));
+    await page.goto(`${base}/${name === "overview" ? "" : name}`);
+    await page.waitForSelector(`main[data-page="${name}"]`);
+    return page;
+  };
+  const live = (page, tile) => page.waitForSelector(`#${tile}[data-phase="live"][data-stale="false"]`);
+  const value = (page, sku) => page.getAttribute(`tr[data-sku="${sku}"] [data-field="stock"]`, "data-value");
+  const shows = (page, sku, stock) => eventually(`stock of ${sku}`, async () => assert.equal(await value(page, sku), String(stock)));
+
+  say("seed a shop, a class and jobs");
+  const item = await api("POST", "/api/v1/inventory", { sku: "BRD-1", name: "Green tea", category: "Tea", stock_quantity: 40, min_stock_level: 5 });
+  const other = await api("POST", "/api/v1/inventory", { sku: "BRD-2", name: "Black tea", category: "Tea", stock_quantity: 30, min_stock_level: 5 });
+  const bornAtMs = Date.now();
+  const price = await api("POST", "/api/v1/prices", { inventory_id: item.id, selling_price: 500 });
+  await api("POST", "/api/v1/events", [run("ann", 1, true, 20), run("ann", 2, true, 10), run("bob", 1, false, 12)]);
+  await api("POST", "/api/v2/jobs/bulk", Array.from({ length: 12 }, (_, i) => ({ external_id: `J${i}`, company_name: `Company ${i}`, title: `Waiter ${i}`, occupation_category: "restaurant", prefecture: "東京都", salary_min: 1200 + i })));
+  await api("POST", "/api/v2/users/bulk", [{ external_id: "U1", email: "u1@example.com", name: "Hana", language: "en", prefecture: "東京都", email_opt_in: true, profile: { work_preferences: { occupation_categories: ["restaurant"] }, experience: {}, personal_info: {} } }]);
+
+  say("inventory: a change appears, and only its own feeds are subscribed");
+  const inventory = await open("inventory");
+  await live(inventory, "inventory");
+  await shows(inventory, "BRD-1", 40);
+  assert.deepEqual(await inventory.locator("[data-feed-state]").evaluateAll((all) => all.map((feed) => feed.dataset.feedState)), ["inventory", "general"]);
+  await api("POST", `/api/v1/inventory/${other.id}/adjust`, { delta: -2 });
+  await shows(inventory, "BRD-2", 28);
+
+  say("inventory: edit in place, with the keyboard alone");
+  await inventory.locator('tr[data-sku="BRD-2"]').focus();
+  await inventory.keyboard.press("Enter");
+  const stock = inventory.getByRole("spinbutton", { name: "Stock" });
+  await stock.fill("33");
+  await inventory.keyboard.press("Enter");
+  await eventually("the API has the edit", async () => assert.equal((await api("GET", `/api/v1/inventory/${other.id}`)).stock_quantity, 33));
+  await shows(inventory, "BRD-2", 33);
+
+  say("inventory: somebody else is quicker, and that is said");
+  await inventory.locator('tr[data-sku="BRD-2"]').focus();
+  await inventory.keyboard.press("Enter");
+  await stock.fill("50");
+  await api("POST", `/api/v1/inventory/${other.id}/adjust`, { delta: -3 });
+  await inventory.getByRole("alert").getByText("Changed to 30 meanwhile").waitFor();
+  await inventory.getByRole("button", { name: "Take theirs" }).click();
+  await inventory.keyboard.press("Escape");
+  await shows(inventory, "BRD-2", 30);
+
+  say("inventory: import rows, with what is refused by its line");
+  await inventory.getByRole("button", { name: "Import" }).click();
+  await inventory.getByRole("textbox", { name: "Rows to import" }).fill('sku,name,stock_quantity\nBRD-3,"Tea, white",0\nX,too short,1\nBRD-2,Black tea,29');
+  await inventory.getByRole("button", { name: "Import", exact: true }).last().click();
+  await inventory.getByText("3 / 3").waitFor();
+  await inventory.getByText("Line 3", { exact: true }).waitFor();
+  await inventory.keyboard.press("Escape");
+  await shows(inventory, "BRD-2", 29);
+  await inventory.locator("#out li", { hasText: "Tea, white" }).waitFor();
+
+  say("prices: a change appears in list, feed and chart; an approval is given");
+  const prices = await open("prices");
+  await live(prices, "chart");
+  await prices.locator("#chart canvas").waitFor();
+  await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 });
+  await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="520"]').waitFor();
+  await prices.locator("#changes li", { hasText: "¥520" }).waitFor();
+  await prices.locator("#chart .legend", { hasText: "¥520" }).waitFor();
+  await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 600, requires_approval: true });
+  await prices.locator('[data-approval="BRD-1"]').getByRole("button", { name: "Approve" }).click();
+  await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="600"]').waitFor();
+
+  say("class: a run fills its cell, failures raise a signal, a student has a timeline");
+  const room = await open("class");
+  await live(room, "matrix");
+  const cell = (user, id) => room.locator(`[data-student="${user}"] [data-cell="${id}"]`);
+  await eventually("ann has solved cell 2", async () => assert.match(await cell("ann", "c2").getAttribute("class"), /solved/));
+  await api("POST", "/api/v1/events", [run("bob", 1, true)]);
+  await eventually("bob has solved cell 1", async () => assert.match(await cell("bob", "c1").getAttribute("class"), /solved/));
+  await api("POST", "/api/v1/events", [run("bob", 2, false), run("bob", 2, false), run("bob", 2, false)]);
+  await room.locator('[data-student="bob"]', { hasText: "Failing" }).waitFor();
+  await room.locator('[data-student="bob"]').click();
+  await room.locator("#student li", { hasText: "NameError" }).first().waitFor();
+  await room.locator("#errors li", { hasText: "NameError" }).first().waitFor();
+
+  say("matching: a batch that is started here runs to its end, and a user has recommendations with reasons and a mail");
+  const matching = await open("matching");
+  await live(matching, "batches");
+  await matching.getByRole("button", { name: "Start" }).click();
+  await matching.locator('[data-batch][data-state="completed"]').first().waitFor();
+  await matching.locator("#user .match").first().waitFor();
+  assert.ok((await matching.locator("#user .match").first().getByRole("meter").count()) === 7);
+  await matching.locator("#notices li").first().waitFor();
+  await matching.getByRole("button", { name: "E-mail preview" }).click();
+  const mail = matching.frameLocator("iframe");
+  await mail.getByText("Waiter").first().waitFor();
+  await eventually("its links lead out of the frame, in which nothing runs", async () => assert.ok(await matching.evaluate(() => {
+    const frame = document.querySelector("iframe");
+    const links = [...frame.contentDocument.links];
+    return links.length > 0 && links.every((link) => link.target === "_blank") && !frame.sandbox.contains("allow-scripts");
+  })));
+  await matching.keyboard.press("Escape");
+
+  say("operations: figures, a balanced ledger, and the fate of a message");
+  const operations = await open("operations");
+  await operations.locator("#ledger", { hasText: "balanced" }).waitFor();
+  await operations.locator("#ledger th", { hasText: "inventory:updates" }).waitFor();
+  await operations.locator("#health", { hasText: "healthy" }).waitFor();
+  const { clients } = await api("GET", "/api/v1/presence?channel=inventory:updates");
+  const ledger = await api("GET", "/api/v1/ledger");
+  assert.ok(ledger.channels["inventory:updates"].accepted > 0);
+  const { result } = await api("POST", "/api/publish", { channel: "inventory:updates", data: { message_type: "note" } });
+  await operations.getByLabel("Offset").fill(String(result.offset));
+  await operations.getByLabel("Client").fill(clients[0].client);
+  // The page is told at a bounded pace, so the message may wait a moment.
+  await eventually("the message is delivered", async () => {
+    await operations.getByRole("button", { name: "Ask" }).click();
+    assert.equal(await operations.locator("[data-fate]").getAttribute("data-fate", { timeout: 2_000 }), "delivered");
+  });
+
+  say("operations: a dead letter is shown, replayed, and discarded");
+  const letter = operations.locator("[data-letter]").first();
+  await letter.waitFor();
+  const id = await letter.getAttribute("data-letter");
+  const same = operations.locator(`[data-letter="${id}"]`);
+  const replayed = operations.waitForResponse((response) => response.url().endsWith(`/${id}/replay`));
+  await same.getByRole("button", { name: "Replay" }).click();
+  assert.equal((await replayed).status(), 202);
+  // It fails again, and is back.
+  await eventually("the letter is dead again", async () => assert.ok((await api("GET", "/api/v1/dead-letters")).items.some((each) => String(each.id) === id)));
+  await same.waitFor();
+  await same.getByRole("button", { name: "Discard" }).click();
+  await same.getByRole("button", { name: "Really discard?" }).click();
+  await same.waitFor({ state: "detached" });
+
+  say("time travel: the class as it was, and the stock as it was");
+  await room.keyboard.press("Escape");
+  const slide = async (page, atMs) => page.locator("#travel-slider").evaluate((slider, to) => {
+    slider.value = String(to);
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  }, atMs);
+  await room.getByRole("button", { name: "Time travel" }).click();
+  await slide(room, Date.now() - 15 * 60_000);
+  await eventually("ann had not solved cell 2", async () => {
+    assert.equal(await room.locator("[data-student]").count(), 1);
+    assert.doesNotMatch((await cell("ann", "c2").getAttribute("class", { timeout: 500 }).catch(() => "")) ?? "", /solved/);
+    assert.match(await cell("ann", "c1").getAttribute("class", { timeout: 500 }), /solved/);
+  });
+  await room.getByRole("button", { name: "Back to live" }).click();
+  await eventually("ann has solved it now", async () => assert.match(await cell("ann", "c2").getAttribute("class", { timeout: 500 }), /solved/));
+  // The past comes in steps of some seconds, so the change has to be in a later one than the beginning.
+  await eventually("some seconds have passed", async () => assert.ok(Date.now() - bornAtMs > 20_000));
+  await api("POST", `/api/v1/inventory/${item.id}/adjust`, { delta: -15 });
+  await shows(inventory, "BRD-1", 25);
+  await eventually("the history has both", async () => {
+    const { points } = await api("GET", "/api/v1/series/stock_level?field=stock&sku=BRD-1&from=-10m&step=8s");
+    assert.ok(points.some((point) => point.last === 40) && points.at(-1).last === 25, JSON.stringify(points));
+  });
+  await inventory.getByRole("button", { name: "Time travel" }).click();
+  await slide(inventory, bornAtMs + 1_000);
+  await shows(inventory, "BRD-1", 40);
+  assert.equal(await inventory.locator("#inventory").getAttribute("data-phase"), "past");
+  assert.equal(await inventory.locator('tr[data-sku="BRD-1"] .buttons button').count(), 0, "the past can be changed");
+  await inventory.getByRole("button", { name: "60×" }).click();
+  await inventory.getByRole("button", { name: "Play" }).click();
+  // The past is played until it is the present.
+  await inventory.waitForSelector('#inventory[data-phase="live"]');
+  await shows(inventory, "BRD-1", 25);
+
+  say("a hidden tab lets go of its feeds, and goes on where it was");
+  const hide = (hidden) => inventory.evaluate((is) => {
+    Object.defineProperty(document, "hidden", { value: is, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await hide(true);
+  await inventory.waitForSelector('#inventory[data-phase="idle"]');
+  const reopened = inventory.waitForEvent("websocket", { predicate: (socket) => socket.url().includes("/ws/inventory") });
+  await api("POST", `/api/v1/inventory/${item.id}/adjust`, { delta: -1 });
+  await hide(false);
+  assert.match((await reopened).url(), /since=/);
+  await live(inventory, "inventory");
+  await shows(inventory, "BRD-1", 24);
+
+  say("every page: whole in both languages, and nothing for the accessibility checker in either theme");
+  const seen = { "en-US": {}, "ja-JP": {} };
+  for (const [scheme, locale] of [["light", "en-US"], ["dark", "en-US"], ["light", "ja-JP"]]) {
+    const other = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale, colorScheme: scheme, reducedMotion: "reduce" });
+    for (const name of PAGES) {
+      const page = await other.newPage();
+      await page.goto(`${base}/${name === "overview" ? "" : name}`);
+      await page.waitForSelector(`main[data-page="${name}"]`);
+      await page.waitForTimeout(700);
+      const text = await page.evaluate(() => document.body.innerText);
+      assert.doesNotMatch(text, /\{\w+\}|undefined|NaN|\[object/, `${name} in ${locale}`);
+      seen[locale][name] = await page.locator("h1, h2, thead th button").allInnerTexts();
+      // Language changes no color, so each theme is checked in one.
+      if (locale === "en-US") assert.deepEqual(await axe(page), [], `${name}, ${scheme}`);
+      await page.close();
+    }
+    await other.close();
+  }
+  for (const name of PAGES) for (const heading of seen["ja-JP"][name]) assert.ok(!/^[A-Za-z ]+$/.test(heading) || heading === "SKU", `${name}: “${heading}” is not Japanese`);
+
+  say("at the width of a phone nothing scrolls sideways");
+  const phone = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, locale: "ja-JP" });
+  for (const name of PAGES) {
+    const page = await phone.newPage();
+    await page.goto(`${base}/${name === "overview" ? "" : name}`);
+    await page.waitForSelector(`main[data-page="${name}"]`);
+    await page.waitForTimeout(500);
+    assert.ok(await page.evaluate(() => [document.documentElement, document.querySelector("main")].every((box) => box.scrollWidth <= box.clientWidth)), `${name} scrolls sideways`);
+    await page.close();
+  }
+  await phone.close();
+
+  say("kill the server: every tile greys out by itself, and is live again when it is back");
+  await have("kill");
+  for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="true"]`);
+  await have("start");
+  for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="false"]`);
+  await api("POST", `/api/v1/inventory/${item.id}/adjust`, { delta: -4 });
+  await shows(inventory, "BRD-1", 20);
+
+  assert.deepEqual(faults, []);
+  console.log("every page holds");
+} catch (error) {
+  console.error(`FAILED to ${step}: ${error instanceof Error ? error.stack : error}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  process.stdin.destroy();
+}
