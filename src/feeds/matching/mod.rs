@@ -5,6 +5,7 @@ pub mod bulk;
 pub mod email;
 pub mod engine;
 mod fold;
+mod given;
 pub mod jobs;
 pub mod matches;
 pub mod monitor;

@@ -5,9 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobChange, Narrowing, NewJob, Occupation, SortBy, Status, check_point};
+use super::{Job, JobChange, Narrowing, NewJob, Occupation, SortBy, Status};
 use crate::feeds::failure::Failure;
 use crate::feeds::matching::Matching;
+use crate::feeds::matching::given::check_point;
 use crate::feeds::matching::place::{Point, prefecture_name};
 use crate::feeds::page::{PageRequest, Pagination};
 use crate::feeds::text::Checks;
