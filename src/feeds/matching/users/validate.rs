@@ -168,6 +168,8 @@ impl Profile {
         wants.needs_categories = given::tags(checks, field, std::mem::take(&mut wants.needs_categories));
         let field = "profile.work_preferences.cities";
         wants.cities = given::tags(checks, field, std::mem::take(&mut wants.cities));
+        let few = wants.prefectures.len() <= 50 && wants.occupation_categories.len() <= 50;
+        checks.require("profile.work_preferences", few, "has a list of more than 50 entries");
         for name in &mut wants.prefectures {
             let known = prefecture_name(name.trim());
             checks.require("profile.work_preferences.prefectures", known.is_some(), "has one that does not exist");
