@@ -99,8 +99,10 @@ matching-bench: $(REFERENCE_VENV)/.stamp ## the best 40 jobs of 10,000 users amo
 	$(REFERENCE_VENV)/bin/python loadtest/reference/matching.py
 
 .PHONY: proofs
-proofs: test-setup ## the long proofs: kills among 100,000 events, a whole morning, a thousand seams, ten minutes replayed
-	FANFARE_KILL_EVENTS=100000 FANFARE_MORNING_JOBS=100000 FANFARE_SEAM_TRIALS=1000 FANFARE_REPLAY_SECONDS=600 \
+proofs: build test-setup ## the long proofs, of the release binary: kills among 100,000 events, a whole morning, a thousand seams, ten minutes replayed
+	FANFARE_PROGRAM=$(abspath $(CARGO_TARGET_DIR))/release/fanfare \
+		FANFARE_KILL_EVENTS=100000 FANFARE_MORNING_JOBS=100000 FANFARE_SEAM_TRIALS=1000 \
+		FANFARE_REPLAY_SECONDS=600 \
 		cargo test --locked --test it -- progress_kills matching_morning progress_replay --nocapture --test-threads 1
 
 .PHONY: microbench

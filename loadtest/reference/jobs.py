@@ -5,7 +5,9 @@
 """
 
 import json
+import pathlib
 import random
+import re
 import sys
 import time
 import urllib.request
@@ -14,17 +16,26 @@ URL, JOBS = sys.argv[1], int(sys.argv[2])
 OCCUPATIONS = ["restaurant", "retail", "office", "logistics", "education", "medical", "construction", "manufacturing", "it",
                "service", "creative", "other"]
 NEEDS = ["短期", "長期", "高収入", "日払い", "未経験歓迎", "学生歓迎", "主婦歓迎", "在宅", "土日のみ", "夜勤"]
-# Prefecture, a city of it, its place, a wage near the minimum of the place, and its share of the people in percent.
-PLACES = [("東京都", "港区", 35.66, 139.75, 1163, 11), ("神奈川県", "横浜市", 35.44, 139.64, 1162, 7),
-          ("大阪府", "北区", 34.70, 135.50, 1114, 7), ("愛知県", "名古屋市", 35.18, 136.91, 1077, 6),
-          ("埼玉県", "さいたま市", 35.86, 139.65, 1078, 6), ("北海道", "札幌市", 43.06, 141.35, 1010, 4),
-          ("福岡県", "福岡市", 33.59, 130.40, 992, 4), ("沖縄県", "那覇市", 26.21, 127.68, 952, 1)]
+# Facts of Japan, where the program has them: prefecture, latitude, longitude, minimum wage and people; cities with people.
+FACTS = pathlib.Path(__file__).parents[2] / "src/feeds/matching/place"
+number = lambda text: float(text.replace("_", ""))
+PREFECTURES = [(name, *map(number, rest)) for name, *rest in re.findall(
+    r'prefecture\("(.+?)", ([\d.]+), ([\d.]+), (\d+), ([\d_]+)\)', (FACTS / "facts.rs").read_text())]
+STATIONS = re.findall(r'\("(.+?)", "(.+?)", [\d.]+, [\d.]+\)', (FACTS / "facts.rs").read_text())
+CITIES = [(int(number(code)) // 1000 - 1, name, number(people)) for code, name, people in re.findall(
+    r'\(([\d_]+), "(.+?)", ([\d_]+)\)', (FACTS / "cities.rs").read_text())]
 WORDS = ["カフェ", "倉庫", "受付", "配送", "介護", "塾講師", "清掃", "調理", "接客", "軽作業"]
 random.seed(20261121)
 
 
 def place():
-    return random.choices(PLACES, [one[5] for one in PLACES])[0]
+    """A prefecture and a city of it, as likely as they have people; a station, where one is listed."""
+    index = random.choices(range(47), [one[4] for one in PREFECTURES])[0]
+    name, latitude, longitude, wage, _ = PREFECTURES[index]
+    cities = [(city, people) for of, city, people in CITIES if of == index]
+    city = random.choices([city for city, _ in cities], [people for _, people in cities])[0]
+    stations = [station for station, of in STATIONS if of == name]
+    return name, city, random.choice(stations) if stations else None, latitude, longitude, int(wage)
 
 
 def send(path, rows):
@@ -38,19 +49,20 @@ def send(path, rows):
 
 
 def job(n):
-    prefecture, city, lat, lon, wage, _ = place()
+    prefecture, city, station, lat, lon, wage = place()
     offer, word, need = random.randint(wage, wage * 3 // 2), random.choice(WORDS), random.choice(NEEDS)
     return {
         "external_id": f"J-{n}", "company_name": f"会社{random.randint(1, 12_000)}", "title": f"{word}のスタッフを募集しています",
         "description": f"{city}の{random.choice(['駅前', '駅近', '郊外'])}で{word}の仕事です。{need}の方を歓迎します。",
-        "prefecture": prefecture, "city": city, "location": prefecture + city, "salary_min": offer, "salary_max": offer + 200,
+        "prefecture": prefecture, "city": city, "location": prefecture + city,
+        "nearest_station": station, "salary_min": offer, "salary_max": offer + 200,
         "latitude": lat + random.uniform(-0.2, 0.2), "longitude": lon + random.uniform(-0.2, 0.2),
         "occupation_category": random.choice(OCCUPATIONS), "needs_categories": [need],
     }
 
 
 def user(n):
-    prefecture, city, *_, wage, _ = place()
+    prefecture, city, *_, wage = place()
     return {
         "external_id": f"U-{n}", "email": f"user-{n}@example.com", "name": f"利用者{n}", "prefecture": prefecture, "city": city,
         "profile": {"work_preferences": {"occupation_categories": [random.choice(OCCUPATIONS)], "salary_min": wage,

@@ -49,6 +49,18 @@ impl Sql {
         }
     }
 
+    /// `column IN (…)`, a placeholder a value, so that the planner sees how many there are; no condition when there is none.
+    pub fn filter_in(mut self, column: &'static str, values: &[String]) -> Self {
+        if values.is_empty() {
+            return self;
+        }
+        self = self.and(column).push(" IN (");
+        for (index, value) in values.iter().enumerate() {
+            self = self.push(if index == 0 { "" } else { ", " }).bind(value.as_str());
+        }
+        self.push(")")
+    }
+
     /// Appends a statement to one that has no placeholders yet.
     pub fn append(mut self, other: Sql) -> Self {
         debug_assert!(self.args.is_empty(), "the numbers of the placeholders would not fit");
@@ -81,10 +93,15 @@ mod tests {
             .filter_some::<i64>("b = ?", None)
             .filter("(c = ? OR d = ?)", "x")
             .filter_by("e IS NULL")
+            .filter_in("f", &[])
+            .filter_in("g", &["y".to_owned(), "z".to_owned()])
             .push(" LIMIT ")
             .bind(10_i64);
         let (text, args) = sql.into_parts();
-        assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) AND e IS NULL LIMIT $3");
-        assert_eq!(args.len(), 3);
+        assert_eq!(
+            text,
+            "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) AND e IS NULL AND g IN ($3, $4) LIMIT $5"
+        );
+        assert_eq!(args.len(), 5);
     }
 }

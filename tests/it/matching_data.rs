@@ -2,6 +2,7 @@
 
 use fanfare::feeds::matching::engine::{JobInput, PersonInput};
 use fanfare::feeds::matching::place::Point;
+use fanfare::feeds::matching::place::cities::cities_of;
 use fanfare::feeds::matching::place::facts::{PREFECTURES, STATIONS};
 
 pub const NEEDS: [&str; 12] = [
@@ -40,6 +41,17 @@ pub fn prefecture(random: &mut u64) -> usize {
         .unwrap_or(12)
 }
 
+/// A city of the prefecture, as likely as its share of the people in those that are listed.
+pub fn city(random: &mut u64, prefecture: usize) -> &'static str {
+    let all: i64 = cities_of(prefecture).map(|(.., people)| people).sum();
+    let mut at = next(random, all as u64) as i64;
+    let found = cities_of(prefecture).find(|(.., people)| {
+        at -= people;
+        at < 0
+    });
+    found.map_or("", |(_, name, _)| name)
+}
+
 /// A place within about 30 km of the prefecture's office, or a station when there is one.
 fn somewhere(random: &mut u64, prefecture: usize) -> Point {
     let stations: Vec<_> = STATIONS.iter().filter(|(_, of, ..)| *of == PREFECTURES[prefecture].name).collect();
@@ -68,7 +80,7 @@ pub fn jobs(count: usize, random: &mut u64) -> Vec<JobInput> {
             company: format!("会社{}", next(random, count as u64 / 8 + 1)),
             occupation: next(random, 12) as u8,
             prefecture: prefecture as u8,
-            city: Some(format!("{prefecture}/市{}", next(random, 30))),
+            city: Some(format!("{prefecture}/{}", city(random, prefecture))),
             point: Some(somewhere(random, prefecture)),
             basic: [55, 65, 70, 77, 82, 90, 95, 100][next(random, 8) as usize],
             seo: (next(random, 12) * 5) as u8,
@@ -91,7 +103,7 @@ pub fn people(count: usize, random: &mut u64) -> Vec<PersonInput> {
         PersonInput {
             occupations: (0..next(random, 3)).map(|_| next(random, 12) as u8).collect(),
             prefectures: vec![home as u8],
-            cities: (0..next(random, 2)).map(|_| format!("{home}/市{}", next(random, 30))).collect(),
+            cities: (0..next(random, 2)).map(|_| format!("{home}/{}", city(random, home))).collect(),
             point: Some(somewhere(random, home)),
             desired: (wage + next(random, wage / 3)) as u32,
             needs: some(random, 3),

@@ -150,3 +150,49 @@ async fn lists_and_searches_find_the_same_on_both_engines() {
         assert_eq!(call(&server, "GET", &long, Value::Null).await.0, 422);
     }
 }
+
+/// Six thousand jobs, of which the 1,100 best paid are found by a word, in a line from south to north.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_common_words_and_near_places_are_in_order() {
+    const JOBS: usize = 6_000;
+    let row = |n: usize| {
+        json!({
+            "external_id": format!("J-{n}"), "company_name": "会社", "title": if n < 4_900 { "倉庫" } else { "カフェ" },
+            "occupation_category": "other", "salary_min": 1_000 + n, "salary_max": 9_000,
+            "latitude": 35.0 + n as f64 / 10_000.0, "longitude": 139.0,
+        })
+    };
+    let names = |numbers: &[usize]| numbers.iter().map(|n| format!("J-{n}")).collect::<Vec<_>>();
+    for server in both().await {
+        let rows: Vec<Value> = (0..JOBS).map(row).collect();
+        let task = post(&server, "/api/v2/jobs/bulk", json!(rows)).await;
+        eventually("the import ends", async || {
+            let task = get(&server, task["status_url"].as_str().unwrap()).await;
+            (task["succeeded"] == JOBS).then_some(())
+        })
+        .await;
+        // From above the first jobs have the word; from below the last of five thousand have it, and then only others.
+        for (order, page, from) in [("desc", 1, 5_999), ("desc", 3, 5_799), ("asc", 1, 4_900), ("asc", 2, 5_000)] {
+            let body =
+                json!({"keyword": "カフェ", "sort_by": "salary_min", "sort_order": order, "limit": 100, "page": page});
+            let found = post(&server, "/api/v2/jobs/search", body).await;
+            assert_eq!(found["pagination"]["total_items"], 1_000, "counted no further");
+            let expected: Vec<usize> =
+                (0..100).map(|step| if order == "asc" { from + step } else { from - step }).collect();
+            assert_eq!(ids(&server, found).await, names(&expected), "{order} {page}");
+        }
+        let mut by_distance: Vec<usize> = (0..JOBS).collect();
+        by_distance.sort_by_key(|n| (*n as i64 * 100 - 300_030).abs());
+        for page in [1, 3] {
+            let body = json!({"latitude": 35.300_03, "longitude": 139.0, "radius_km": 60, "sort_by": "distance", "limit": 20,
+                "page": page});
+            let found = post(&server, "/api/v2/jobs/search", body).await;
+            assert_eq!(ids(&server, found).await, names(&by_distance[(page - 1) * 20..page * 20]), "page {page}");
+        }
+        // What is given as a place is one that there is, and signs alone are looked for as they are.
+        let (status, problem) = call(&server, "POST", "/api/v2/jobs/search", json!({"prefecture": "火星"})).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("prefecture")));
+        let signs = post(&server, "/api/v2/jobs/search", json!({"keyword": "%"})).await;
+        assert_eq!(signs["pagination"]["total_items"], 0);
+    }
+}

@@ -8,11 +8,11 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use fanfare::feeds::matching::place::facts::PREFECTURES;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::matching_data::{NEEDS, next, prefecture};
+use crate::matching_data::{NEEDS, city, next, prefecture};
 use crate::matching_kit::{get, post};
 use crate::support::{Fanfare, PATIENCE, Postgres, Settings, Smtp, WebSocket, http, next_json};
 
@@ -37,14 +37,15 @@ fn jobs_csv(range: std::ops::Range<usize>, random: &mut u64) -> String {
                    needs_categories,description\n"
         .to_owned();
     for n in range {
-        let place = &PREFECTURES[prefecture(random)];
+        let index = prefecture(random);
+        let (place, city) = (&PREFECTURES[index], city(random, index));
         let wage = place.minimum_wage as u64;
         let offer = wage + next(random, wage / 2);
         let occupation = OCCUPATIONS[next(random, 11) as usize];
         let (need, company) = (NEEDS[next(random, 12) as usize], next(random, 1_000));
         writeln!(
             csv,
-            "J-{n},会社{company},{occupation}の仕事です、経験は問いません,{occupation},{},中央,{offer},{},{need},駅から近い職場です",
+            "J-{n},会社{company},{occupation}の仕事です、経験は問いません,{occupation},{},{city},{offer},{},{need},駅から近い職場です",
             place.name,
             offer + 200
         )
@@ -56,10 +57,11 @@ fn jobs_csv(range: std::ops::Range<usize>, random: &mut u64) -> String {
 fn users_ndjson(users: usize, random: &mut u64) -> String {
     let mut lines = String::new();
     for n in 0..users {
-        let place = &PREFECTURES[prefecture(random)];
+        let index = prefecture(random);
+        let (place, city) = (&PREFECTURES[index], city(random, index));
         let user = json!({
             "external_id": format!("U-{n}"), "email": format!("user-{n}@example.com"), "name": format!("利用者{n}"),
-            "prefecture": place.name, "city": "中央", "profile": {"work_preferences": {
+            "prefecture": place.name, "city": city, "profile": {"work_preferences": {
                 "occupation_categories": [OCCUPATIONS[next(random, 11) as usize]],
                 "salary_min": place.minimum_wage, "needs_categories": [NEEDS[next(random, 12) as usize]]}},
         });
@@ -115,6 +117,12 @@ async fn import(server: &Fanfare, watcher: &mut WebSocket, path: &str, media_typ
     assert!(running.windows(2).all(|pair| pair[1] - pair[0] >= 100), "{running:?}");
     let task = get(server, task["status_url"].as_str().unwrap()).await;
     assert_eq!((&task["state"], &task["succeeded"]), (&json!("completed"), &json!(count)));
+}
+
+/// The most memory that a process had.
+fn most_resident(pid: i32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark").trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +185,7 @@ async fn a_whole_morning() {
     for (id, stream) in &mut own {
         let message = next_json(stream).await;
         assert_eq!((&message["message_type"], &message["user_id"]), (&json!("match_notification"), &json!(id)));
+        assert!(stream.next().now_or_never().is_none(), "nothing of other users");
     }
 
     // Its short lease would be over in the middle of a slow delivery, and a mail that was sent cannot be called back.
@@ -197,8 +206,9 @@ async fn a_whole_morning() {
     assert_eq!(to, expected, "one mail each");
     println!(
         "{jobs} jobs and {users} users: imported in {imported:.1?}, matched in {matched:.1?} with a worker killed, \
-         mails in {:.1?}",
-        began.elapsed()
+         mails in {:.1?}; at most {} resident",
+        began.elapsed(),
+        most_resident(server.pid())
     );
     let text = http().get(format!("{}/metrics", server.url())).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("fanfare_outbox_pending 0"), "nothing waits");

@@ -1,12 +1,12 @@
 //! A client for load tests that costs little beside the server: threads, kept connections, no libraries.
 //!
 //!     progress-client events HOST:PORT NAME connections=16 seconds=10 rate=0 batch=100 total=0
-//!     progress-client requests HOST:PORT FILE connections=32 seconds=30 rate=200
+//!     progress-client requests HOST:PORT FILE connections=32 seconds=30 rate=200 warm=5
 //!
 //! `events` posts batches as fast as they are acknowledged, or `rate` events a second; `total` stops after so many. Every
 //! event has an id of its own that begins with NAME. `requests` sends the lines of FILE in turn, each `LABEL METHOD PATH
 //! [JSON]`, at `rate` a second. A paced request's time counts from when it was due, so that a server that stalls does not
-//! hide it. Prints one JSON object.
+//! hide it; those due in the first `warm` seconds are sent and not counted. Prints one JSON object.
 
 mod http;
 
@@ -24,6 +24,8 @@ struct Plan {
     address: String,
     connections: u64,
     seconds: u64,
+    /// Of a paced run, seconds at its beginning that do not count.
+    warm: u64,
     /// Events or requests a second; 0: as fast as they are answered.
     rate: u64,
     batch: u64,
@@ -63,13 +65,14 @@ fn main() -> Result<(), String> {
     let mut words = std::env::args().skip(1);
     let mut word = || words.next().ok_or("progress-client events|requests HOST:PORT NAME|FILE [key=value…]");
     let (mode, address, what) = (word()?, word()?, word()?);
-    let mut plan = Plan { address, connections: 16, seconds: 10, rate: 0, batch: 100, total: 0 };
+    let mut plan = Plan { address, connections: 16, seconds: 10, warm: 0, rate: 0, batch: 100, total: 0 };
     for option in words {
         let (name, value) = option.split_once('=').ok_or(format!("{option} is not key=value"))?;
         let value = value.parse().map_err(|_| format!("{option}: not a number"))?;
         match name {
             "connections" => plan.connections = value,
             "seconds" => plan.seconds = value,
+            "warm" => plan.warm = value,
             "rate" => plan.rate = value,
             "batch" => plan.batch = value,
             "total" => plan.total = value,
@@ -181,7 +184,8 @@ fn run(plan: &Plan, source: &Arc<dyn Source>) -> (Seen, Duration) {
 /// One connection: takes the next request, waits until it is due, sends it, reads the answer.
 fn converse(plan: &Plan, source: &dyn Source, next: &AtomicU64, begun: Instant) -> Seen {
     let (mut seen, mut connection) = (Seen::default(), None::<Connection>);
-    let (mut out, end) = (Vec::new(), Duration::from_secs(plan.seconds));
+    let (warm, end) = (Duration::from_secs(plan.warm), Duration::from_secs(plan.warm + plan.seconds));
+    let mut out = Vec::new();
     let weight = source.weight(plan);
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -209,12 +213,11 @@ fn converse(plan: &Plan, source: &dyn Source, next: &AtomicU64, begun: Instant) 
                 status
             }),
         };
-        match status {
-            Ok(status) => seen.note(&label, status, from.elapsed()),
-            Err(_) => {
-                connection = None;
-                seen.note(&label, 0, from.elapsed());
-            }
+        if status.is_err() {
+            connection = None;
+        }
+        if plan.rate == 0 || from.duration_since(begun) >= warm {
+            seen.note(&label, status.unwrap_or(0), from.elapsed());
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod bulk;
 pub mod email;
 pub mod engine;
 mod fold;
+mod given;
 pub mod jobs;
 pub mod matches;
 pub mod monitor;
@@ -50,6 +51,7 @@ struct Inner {
     /// The jobs of the batch under way, by its id.
     columns: Mutex<Option<(i64, Arc<Columns>)>>,
     totals: Totals,
+    figures: monitor::Figures,
 }
 
 /// More parts than this at once help nobody: the cores are busy and the database has its bound.
@@ -67,6 +69,7 @@ impl Matching {
             hands,
             columns: Mutex::new(None),
             totals: Totals::default(),
+            figures: monitor::Figures::default(),
         }))
     }
 

@@ -9,14 +9,23 @@ use crate::db::{Db, DbError, Sql};
 
 /// Totals up to here are exact in every answer.
 const EXACT: i64 = 1_000;
-/// A larger total may be so old.
+/// A larger total may be so old, and older when counting takes long: a hundred times as old as it took to count, so that no
+/// more than a hundredth of the time goes into it.
 const AGE: Duration = Duration::from_secs(5);
+const AGE_BY_COST: u32 = 100;
 /// Larger totals that are remembered; then all are forgotten.
 const REMEMBERED: usize = 1_000;
 
 /// Cheap to make; one for all lists.
 #[derive(Default)]
-pub struct Totals(Mutex<HashMap<String, (Instant, i64)>>);
+pub struct Totals(Mutex<HashMap<String, Known>>);
+
+/// A total, and until when it may be told.
+#[derive(Clone, Copy)]
+struct Known {
+    until: Instant,
+    total: i64,
+}
 
 #[derive(sqlx::FromRow)]
 struct Count {
@@ -26,32 +35,39 @@ struct Count {
 impl Totals {
     /// How many rows `narrowed` finds; `narrowed` completes a statement that begins with `SELECT 1 FROM …`.
     pub async fn of(&self, db: &Db, narrowed: Sql) -> Result<i64, DbError> {
-        let some = Sql::new("SELECT count(*) AS count FROM (").append(narrowed.clone());
-        let some = count(db, some.push(" LIMIT ").bind(EXACT + 1).push(") AS found")).await?;
-        if some <= EXACT {
-            return Ok(some);
-        }
         let key = format!("{narrowed:?}");
         let known = self.lock().get(&key).copied();
-        if let Some((at, total)) = known
-            && at.elapsed() < AGE
+        if let Some(Known { until, total }) = known
+            && Instant::now() < until
         {
             return Ok(total);
         }
-        if let Some((_, total)) = known {
+        let some = self.up_to(db, narrowed.clone(), EXACT + 1).await?;
+        if some <= EXACT {
+            return Ok(some);
+        }
+        let begun = Instant::now();
+        if let Some(Known { total, .. }) = known {
             // Whoever comes while it is counted again is told the old one.
-            self.lock().insert(key.clone(), (Instant::now(), total));
+            self.lock().insert(key.clone(), Known { until: begun + AGE, total });
         }
         let total = count(db, Sql::new("SELECT count(*) AS count FROM (").append(narrowed).push(") AS found")).await?;
         let mut totals = self.lock();
         if totals.len() >= REMEMBERED {
             totals.clear();
         }
-        totals.insert(key, (Instant::now(), total));
+        let until = Instant::now() + AGE.max(begun.elapsed() * AGE_BY_COST);
+        totals.insert(key, Known { until, total });
         Ok(total)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, i64)>> {
+    /// How many rows `narrowed` finds, counted up to `most` for each answer.
+    pub async fn up_to(&self, db: &Db, narrowed: Sql, most: i64) -> Result<i64, DbError> {
+        let some = Sql::new("SELECT count(*) AS count FROM (").append(narrowed);
+        count(db, some.push(" LIMIT ").bind(most).push(") AS found")).await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

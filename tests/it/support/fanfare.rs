@@ -187,7 +187,9 @@ async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) ->
 }
 
 fn command(settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    // The long proofs run against the program as it is shipped.
+    let program = std::env::var_os("FANFARE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_fanfare").into());
+    let mut command = Command::new(program);
     command.env_clear().env("RUST_BACKTRACE", "1");
     for name in ["PATH", "HOME"] {
         if let Some(value) = std::env::var_os(name) {

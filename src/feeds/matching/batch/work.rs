@@ -63,9 +63,7 @@ impl Matching {
             Some(BatchType::Cleanup) => {
                 let keep = chrono::TimeDelta::days(i64::from(self.0.options.keep_days));
                 let before = self.now() - keep;
-                for months in 0..3 {
-                    users::sql::make_month(db, self.now() + chrono::TimeDelta::days(30 * months)).await?;
-                }
+                self.make_months().await?;
                 users::sql::drop_logs(db, before).await?;
                 let mut tx = db.begin().await?;
                 sql::clean(&mut tx, self.now(), before).await?;

@@ -19,7 +19,10 @@ pub type SectionLines<'a> = (&'static str, Vec<(&'a JobLine, f64)>);
 
 struct Words {
     subject: &'static str,
+    /// After the name.
     greeting: &'static str,
+    /// To somebody whose name is not known.
+    nameless: &'static str,
     yen: &'static str,
     score: &'static str,
     stop: &'static str,
@@ -29,6 +32,7 @@ struct Words {
 const JA: Words = Words {
     subject: "本日のおすすめ求人",
     greeting: "さん、本日のおすすめ求人をお届けします。",
+    nameless: "本日のおすすめ求人をお届けします。",
     yen: "円",
     score: "おすすめ度",
     stop: "配信を停止する",
@@ -37,6 +41,7 @@ const JA: Words = Words {
 const EN: Words = Words {
     subject: "Jobs for you today",
     greeting: ", here are today's jobs for you.",
+    nameless: "Here are today's jobs for you.",
     yen: " yen",
     score: "Match",
     stop: "Stop these mails",
@@ -65,13 +70,13 @@ pub fn write(name: &str, language: &str, sections: &[SectionLines<'_>], unsubscr
     let words = if japanese { &JA } else { &EN };
     let count: usize = sections.iter().map(|(_, jobs)| jobs.len().min(MOST_IN_SECTION)).sum();
     let subject = format!("{} ({count})", words.subject);
-    let mut text = format!("{name}{}\n", words.greeting);
+    let greeting = if name.is_empty() { words.nameless.to_owned() } else { format!("{name}{}", words.greeting) };
+    let mut text = format!("{greeting}\n");
     let mut html = format!(
-        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><title>{}</title></head><body><p>{}{}</p>",
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><title>{}</title></head><body><p>{}</p>",
         words.language,
         escaped(&subject),
-        escaped(name),
-        escaped(words.greeting)
+        escaped(&greeting)
     );
     // Writing to a string cannot fail.
     for (section, jobs) in sections.iter().filter(|(_, jobs)| !jobs.is_empty()) {
@@ -147,5 +152,6 @@ mod tests {
         assert!(letter.html.contains("新着求人") && !letter.html.contains("近くの求人"));
         assert!(letter.text.contains("1200-1500円, 港区") && letter.text.contains("https://x/u?t=1"));
         assert!(write("H", "en", &[("new", vec![(&job, 1.0)])], "u").text.contains("Stop these mails: u"));
+        assert!(write("", "en", &[("new", vec![(&job, 1.0)])], "u").text.starts_with("Here are"), "no name, no comma");
     }
 }

@@ -170,7 +170,7 @@ impl Matching {
         state: Option<&str>,
         page: PageRequest,
     ) -> Result<Page<Email>, Failure> {
-        let (emails, total) = sql::list(&self.0.db, user_id, state, page).await?;
+        let (emails, total) = sql::list(&self.0.db, &self.0.totals, user_id, state, page).await?;
         Ok(Page::new(emails, page, total))
     }
 

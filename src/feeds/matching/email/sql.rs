@@ -8,6 +8,7 @@ use super::Draft;
 use crate::args;
 use crate::db::{Db, DbError, Sql, Tx};
 use crate::feeds::body::utc;
+use crate::feeds::matching::totals_sql::Totals;
 use crate::feeds::page::PageRequest;
 
 /// A mail as lists show it; its text is one request away.
@@ -118,21 +119,16 @@ pub async fn unsubscribe(db: &Db, token: &str) -> Result<bool, DbError> {
     Ok(db.execute(sql, args![token]).await? > 0)
 }
 
-#[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
-}
-
 /// The latest first.
 pub async fn list(
     db: &Db,
+    totals: &Totals,
     user_id: Option<i64>,
     state: Option<&str>,
     page: PageRequest,
 ) -> Result<(Vec<Email>, i64), DbError> {
     let narrowed = |sql: Sql| sql.filter_some("user_id = ?", user_id).filter_some("state = ?", state);
-    let count = narrowed(Sql::new("SELECT count(*) AS count FROM match_emails"));
-    let total = db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count);
+    let total = totals.of(db, narrowed(Sql::new("SELECT 1 FROM match_emails"))).await?;
     let select = narrowed(Sql::new(
         "SELECT id, user_id, batch_id, day, recipient, subject, state, attempts, error, created_at, sent_at \
          FROM match_emails",

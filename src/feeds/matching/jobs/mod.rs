@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 pub use self::search::{Narrowing, SortBy};
 pub use self::sql::Job;
 pub use self::validate::{JobChange, NewJob, Occupation, Status};
-pub(super) use self::validate::{check_point, tags};
 use super::{Matching, SCORING_TOPIC};
 use crate::db::DbError;
 use crate::feeds::failure::Failure;

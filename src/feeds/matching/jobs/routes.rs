@@ -5,10 +5,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobChange, Narrowing, NewJob, Occupation, SortBy, Status, check_point};
+use super::{Job, JobChange, Narrowing, NewJob, Occupation, SortBy, Status};
 use crate::feeds::failure::Failure;
 use crate::feeds::matching::Matching;
-use crate::feeds::matching::place::{Point, prefecture_name};
+use crate::feeds::matching::given::{self, check_point};
+use crate::feeds::matching::place::Point;
 use crate::feeds::page::{PageRequest, Pagination};
 use crate::feeds::text::Checks;
 use crate::http::{FieldError, Json, Path, Problem, Query};
@@ -132,13 +133,9 @@ async fn found(matching: &Matching, search: Search) -> Result<Json<Jobs>, Failur
 impl Search {
     fn check(self) -> Result<Narrowing, Vec<FieldError>> {
         let mut checks = Checks::default();
-        for (field, text) in [
-            ("keyword", &self.keyword),
-            ("location", &self.location),
-            ("prefecture", &self.prefecture),
-            ("city", &self.city),
-            ("station", &self.station),
-        ] {
+        for (field, text) in
+            [("keyword", &self.keyword), ("location", &self.location), ("city", &self.city), ("station", &self.station)]
+        {
             checks.lookup(field, text.as_deref());
         }
         for tag in &self.needs_categories {
@@ -157,9 +154,9 @@ impl Search {
             self.radius_km.is_none() || self.latitude.is_some(),
             "needs latitude and longitude",
         );
-        checks.done()?;
         let some = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let prefecture = some(self.prefecture).map(|name| prefecture_name(&name).map_or(name, str::to_owned));
+        let prefecture = given::prefecture(&mut checks, self.prefecture);
+        checks.done()?;
         let point = self.latitude.zip(self.longitude).map(|(lat, lon)| Point::new(lat, lon));
         let sort_by = self.sort_by.unwrap_or_default();
         let ascending = Some(SortOrder::Asc);

@@ -51,20 +51,23 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
-    pub fn narrow(&self, db: &Db, mut sql: Sql) -> Sql {
+    /// By everything, and first by the index of bigrams: whatever contains a text has its bigrams, which leaves few jobs
+    /// to compare.
+    pub fn narrow(&self, db: &Db, sql: Sql) -> Sql {
+        let sql = self.compare(db, sql);
+        let sql = having(db, sql, &terms(&fold(self.location.as_deref().unwrap_or_default())));
+        having(db, sql, &terms(&fold(self.keyword.as_deref().unwrap_or_default())))
+    }
+
+    /// The same jobs, compared one by one.
+    pub fn compare(&self, db: &Db, mut sql: Sql) -> Sql {
         sql = match self.status {
             Some(status) => sql.filter("status = ?", status),
             None => sql.filter_by("status <> 'deleted'"),
         };
         let has_list = |list: &[String]| (!list.is_empty()).then(|| json!(list));
         sql = sql
-            .filter_some(
-                db.by_engine(
-                    "occupation_category IN (SELECT value FROM json_each(?))",
-                    "occupation_category = ANY (ARRAY(SELECT jsonb_array_elements_text(?)))",
-                ),
-                has_list(&self.occupation_categories),
-            )
+            .filter_in("occupation_category", &self.occupation_categories)
             .filter_some(
                 db.by_engine(
                     "EXISTS (SELECT 1 FROM json_each(needs_categories) AS has JOIN json_each(?) AS wants \
@@ -85,8 +88,6 @@ impl Narrowing {
                 ),
                 self.location.as_deref().map(containing),
             );
-        // Whatever contains it has its bigrams: the index leaves few to compare.
-        sql = having(db, sql, &terms(&fold(self.location.as_deref().unwrap_or_default())));
         if let Some((point, radius_m)) = self.around {
             let reach = chord(radius_m) + 1;
             sql = sql.filter("geo_x >= ?", point.x - reach).filter("geo_x <= ?", point.x + reach);
@@ -94,17 +95,31 @@ impl Narrowing {
             sql = sql.push(" AND ");
             sql = squared(sql, point).push(" <= ").bind(reach * reach);
         }
-        self.text(db, sql)
-    }
-
-    /// Each word must be there: its bigrams by the index, then itself in the text.
-    fn text(&self, db: &Db, mut sql: Sql) -> Sql {
-        let folded = fold(self.keyword.as_deref().unwrap_or_default());
-        sql = having(db, sql, &terms(&folded));
-        for word in words(&folded) {
+        let keyword = fold(self.keyword.as_deref().unwrap_or_default());
+        for word in words(&keyword) {
             sql = sql.filter("search_text LIKE ? ESCAPE '\\'", containing(word));
         }
-        sql
+        // Nothing but signs is looked for as it is.
+        let signs = (!keyword.is_empty() && words(&keyword).next().is_none()).then(|| containing(&keyword));
+        sql.filter_some("search_text LIKE ? ESCAPE '\\'", signs)
+    }
+
+    /// Whether hits are compared or measured one by one, so that not all of them are counted.
+    pub fn is_search(&self) -> bool {
+        self.keyword.is_some() || self.around.is_some()
+    }
+
+    /// Whether the distance is what it is sorted by, which no index has.
+    pub fn by_distance(&self) -> bool {
+        self.sort_by == SortBy::Distance && self.around.is_some()
+    }
+
+    /// The same search in the smaller circle that should hold `wanted` of its `total`, when the nearest are wanted.
+    pub fn nearer(&self, wanted: i64, total: i64) -> Option<Self> {
+        let (point, radius_m) = self.around.filter(|_| self.by_distance() && !self.descending)?;
+        // Four times what an even spread would need.
+        let share = (4.0 * wanted as f64 / total.max(1) as f64).sqrt();
+        (share < 0.7).then(|| Self { around: Some((point, radius_m * share)), ..self.clone() })
     }
 
     pub fn order(&self, sql: Sql) -> Sql {
@@ -152,7 +167,7 @@ fn having(db: &Db, sql: Sql, grams: &str) -> Sql {
     let quoted: Vec<String> = grams.split(' ').map(|gram| format!("\"{gram}\"")).collect();
     match db.engine() {
         "sqlite" => sql.filter("id IN (SELECT rowid FROM jobs_fts WHERE jobs_fts MATCH ?)", quoted.join(" AND ")),
-        _ => sql.filter("string_to_array(search_terms, ' ') @> string_to_array(?, ' ')", grams),
+        _ => sql.filter("job_terms(search_terms) @> job_terms(?)", grams),
     }
 }
 

@@ -242,7 +242,7 @@ struct Actions {
     actions: i64,
 }
 
-/// New scores of several jobs at once.
+/// New scores of several jobs at once. Rows whose scores are the same already are not written: a row is in two dozen indexes.
 pub async fn set_scores(tx: &mut Tx, scores: &[(i64, i64, i64, f64)]) -> Result<(), DbError> {
     let rows = scores.iter().map(|(id, basic, seo, personalized)| {
         let combined = score::combined(*basic, *seo, *personalized);
@@ -251,35 +251,65 @@ pub async fn set_scores(tx: &mut Tx, scores: &[(i64, i64, i64, f64)]) -> Result<
     let sql = tx.by_engine(
         "UPDATE jobs SET basic_score = given.value->>'basic', seo_score = given.value->>'seo', \
          personalized_score = given.value->>'personalized', combined_score = given.value->>'combined' \
-         FROM json_each($1) AS given WHERE jobs.id = given.value->>'id'",
+         FROM json_each($1) AS given WHERE jobs.id = given.value->>'id' AND (basic_score, seo_score, \
+         personalized_score) IS NOT (given.value->>'basic', given.value->>'seo', given.value->>'personalized')",
         "UPDATE jobs SET basic_score = given.basic, seo_score = given.seo, personalized_score = given.personalized, \
          combined_score = given.combined FROM jsonb_to_recordset($1) \
          AS given(id BIGINT, basic BIGINT, seo BIGINT, personalized DOUBLE PRECISION, combined DOUBLE PRECISION) \
-         WHERE jobs.id = given.id",
+         WHERE jobs.id = given.id AND (basic_score, seo_score, personalized_score) IS DISTINCT FROM \
+         (given.basic, given.seo, given.personalized)",
     );
     tx.execute(sql, args![Value::Array(rows.collect())]).await?;
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
-}
-
-/// A search for words counts no further.
+/// A search counts no further.
 const COUNTED: i64 = 1_000;
+/// Rows that are looked at in the order's own index before all hits are collected and sorted.
+const WALKED: i64 = 5_000;
 
 /// One page, and how many jobs there are in all.
 pub async fn list(db: &Db, totals: &Totals, query: &Narrowing, page: PageRequest) -> Result<(Vec<Job>, i64), DbError> {
-    let total = if query.keyword.is_some() {
-        // Each hit is read and compared, so they are not all counted: a common word has most jobs.
-        let some = query.narrow(db, Sql::new("SELECT count(*) AS count FROM (SELECT 1 FROM jobs"));
-        let count = some.push(" LIMIT ").bind(COUNTED).push(") AS found");
-        db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count)
+    let narrowed = query.narrow(db, Sql::new("SELECT 1 FROM jobs"));
+    let total = if query.is_search() {
+        // A common word has most jobs.
+        totals.up_to(db, narrowed, COUNTED).await?
     } else {
-        totals.of(db, query.narrow(db, Sql::new("SELECT 1 FROM jobs"))).await?
+        totals.of(db, narrowed).await?
     };
+    let wanted = page.offset() + page.limit;
+    if let Some(nearer) = query.nearer(wanted, total) {
+        let jobs = hits(db, &nearer, page).await?;
+        if jobs.len() as i64 == page.limit {
+            return Ok((jobs, total));
+        }
+    }
+    let compared = query.is_search() || query.location.is_some();
+    if compared && total >= COUNTED && wanted <= COUNTED && !query.by_distance() {
+        let jobs = walk(db, query, page).await?;
+        if jobs.len() as i64 == page.limit {
+            return Ok((jobs, total));
+        }
+    }
+    Ok((hits(db, query, page).await?, total))
+}
+
+/// A page of all hits.
+async fn hits(db: &Db, query: &Narrowing, page: PageRequest) -> Result<Vec<Job>, DbError> {
     let select = query.narrow(db, Sql::new(concat!("SELECT ", columns!(), " FROM jobs")));
     let select = query.order(select).push(" LIMIT ").bind(page.limit);
-    Ok((db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await?, total))
+    db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await
+}
+
+/// Of what many jobs have, a page is found among the first jobs of the order: a full page is the same as that of all hits.
+/// The planner does not do so by itself, as it takes words for independent and hits for few.
+async fn walk(db: &Db, query: &Narrowing, page: PageRequest) -> Result<Vec<Job>, DbError> {
+    let first = Sql::new(concat!("SELECT ", columns!(), " FROM (SELECT * FROM jobs"));
+    let first = match query.status {
+        Some(status) => first.filter("status = ?", status),
+        None => first.filter_by("status <> 'deleted'"),
+    };
+    let first = query.order(first).push(" LIMIT ").bind(WALKED).push(") AS jobs WHERE true");
+    let select = query.order(query.compare(db, first)).push(" LIMIT ").bind(page.limit);
+    db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await
 }

@@ -1,5 +1,6 @@
 //! Figures of job matching; every statement runs on both engines.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::args;
@@ -15,7 +16,7 @@ pub struct BatchFigures {
     pub failed: i64,
 }
 
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct MatchFigures {
     pub batch_id: i64,
     pub users: i64,
@@ -45,12 +46,24 @@ pub async fn batches(db: &Db) -> Result<Vec<BatchFigures>, DbError> {
     db.fetch_all(sql, args![]).await
 }
 
-/// Of the last ten batches that matched users.
-pub async fn matches(db: &Db) -> Result<Vec<MatchFigures>, DbError> {
-    let sql = "SELECT batch_id, count(*) AS users, CAST(sum(match_count) AS BIGINT) AS matches, \
-               avg(best_score) AS mean_best_score FROM recommendations WHERE batch_id IN (SELECT id FROM batches \
-               WHERE batch_type = 'daily_matching' ORDER BY id DESC LIMIT 10) GROUP BY batch_id ORDER BY batch_id DESC";
+/// A batch that matched users, and when it ended.
+#[derive(sqlx::FromRow)]
+pub struct Matched {
+    pub id: i64,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The last ten batches that matched users, the latest first.
+pub async fn matched(db: &Db) -> Result<Vec<Matched>, DbError> {
+    let sql = "SELECT id, finished_at FROM batches WHERE batch_type = 'daily_matching' ORDER BY id DESC LIMIT 10";
     db.fetch_all(sql, args![]).await
+}
+
+/// What a batch came to so far; nothing when it has found nothing.
+pub async fn matches(db: &Db, batch_id: i64) -> Result<Option<MatchFigures>, DbError> {
+    let sql = "SELECT batch_id, count(*) AS users, CAST(sum(match_count) AS BIGINT) AS matches, \
+               avg(best_score) AS mean_best_score FROM recommendations WHERE batch_id = $1 GROUP BY batch_id";
+    db.fetch_optional(sql, args![batch_id]).await
 }
 
 pub async fn queues(db: &Db) -> Result<Vec<QueueDepth>, DbError> {

@@ -1,5 +1,6 @@
 //! Places: names to points, and points in metres from the earth's center, so that a distance is a sum of squares.
 
+pub mod cities;
 pub mod facts;
 
 use facts::{PREFECTURES, STATIONS};

@@ -38,6 +38,25 @@ impl BehaviorAction {
     }
 }
 
+impl User {
+    /// The fields that a caller sets.
+    pub fn as_new(&self) -> NewUser {
+        NewUser {
+            external_id: Some(self.external_id.clone()),
+            email: self.email.clone(),
+            name: self.name.clone(),
+            language: if self.language == "en" { Language::En } else { Language::Ja },
+            prefecture: self.prefecture.clone(),
+            city: self.city.clone(),
+            latitude: self.latitude,
+            longitude: self.longitude,
+            status: if self.status == "inactive" { UserStatus::Inactive } else { UserStatus::Active },
+            email_opt_in: self.email_opt_in,
+            profile: self.profile(),
+        }
+    }
+}
+
 impl Matching {
     pub async fn create_user(&self, new: NewUser) -> Result<User, Failure> {
         let checked = new.check().map_err(Problem::invalid)?;

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::sql::SortBy;
 use super::{Behavior, BehaviorAction, ListQuery, NewUser, Profile, User, UserChange, UserStatus};
 use crate::feeds::failure::Failure;
-use crate::feeds::matching::Matching;
-use crate::feeds::matching::place::prefecture_name;
+use crate::feeds::matching::{Matching, given};
 use crate::feeds::page::{Page, PageRequest, Pagination};
 use crate::feeds::text::Checks;
 use crate::http::{Json, Path, Problem, Query};
@@ -83,11 +82,11 @@ pub async fn list(
     let page = PageRequest::new(given.page, given.limit).map_err(Problem::invalid)?;
     let mut checks = Checks::default();
     checks.lookup("keyword", given.keyword.as_deref());
-    checks.lookup("prefecture", given.prefecture.as_deref());
+    let prefecture = given::prefecture(&mut checks, given.prefecture);
     checks.done().map_err(Problem::invalid)?;
     let query = ListQuery {
         keyword: given.keyword.filter(|text| !text.is_empty()),
-        prefecture: given.prefecture.map(|name| prefecture_name(&name).map_or(name, str::to_owned)),
+        prefecture,
         status: given.status.map(|status| if status == UserStatus::Active { "active" } else { "inactive" }),
         sort_by: given.sort_by,
         descending: given.sort_order == Order::Desc,

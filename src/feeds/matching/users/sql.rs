@@ -1,5 +1,7 @@
 //! Storage of users, their profiles and what they did; every statement runs on both engines.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -90,11 +92,12 @@ fn row(user: &NewUser) -> Value {
 pub(in crate::feeds::matching) struct Inserted {
     pub id: i64,
     pub external_id: String,
+    pub email: String,
 }
 
 /// Inserts those whose external id and address are new; answers them. The rest is left out, so compare.
 pub async fn insert(tx: &mut Tx, users: &[NewUser], now: DateTime<Utc>) -> Result<Vec<Inserted>, DbError> {
-    let rows = Value::Array(users.iter().map(row).collect());
+    let rows: Value = users.iter().map(row).collect();
     let sql = tx.by_engine(
         concat!(
             "INSERT INTO users (",
@@ -102,7 +105,7 @@ pub async fn insert(tx: &mut Tx, users: &[NewUser], now: DateTime<Utc>) -> Resul
             ", created_at, updated_at) SELECT value->>'external_id', value->>'email', value->>'name', \
              value->>'language', value->>'prefecture', value->>'city', value->>'latitude', value->>'longitude', \
              value->>'status', value->>'email_opt_in', value->>'unsubscribe_token', $2, $2 FROM json_each($1) \
-             WHERE true ORDER BY key ON CONFLICT DO NOTHING RETURNING id, external_id"
+             WHERE true ORDER BY key ON CONFLICT DO NOTHING RETURNING id, external_id, email"
         ),
         concat!(
             "INSERT INTO users (",
@@ -111,19 +114,24 @@ pub async fn insert(tx: &mut Tx, users: &[NewUser], now: DateTime<Utc>) -> Resul
             columns!(),
             ", $2, $2 FROM jsonb_to_recordset($1) AS given(external_id TEXT, email TEXT, name TEXT, language TEXT, \
              prefecture TEXT, city TEXT, latitude DOUBLE PRECISION, longitude DOUBLE PRECISION, status TEXT, \
-             email_opt_in BOOLEAN, unsubscribe_token TEXT) ON CONFLICT DO NOTHING RETURNING id, external_id"
+             email_opt_in BOOLEAN, unsubscribe_token TEXT) ON CONFLICT DO NOTHING RETURNING id, external_id, email"
         ),
     );
-    let inserted: Vec<Inserted> = tx.fetch_all(sql, args![rows.clone(), now]).await?;
+    let inserted: Vec<Inserted> = tx.fetch_all(sql, args![rows, now]).await?;
+    // By id: a join would read all users, because the planner takes the rows of a JSON list for many.
+    let mut ids: HashMap<_, _> = inserted.iter().map(|one| ((&one.external_id, &one.email), one.id)).collect();
+    let stored = users.iter().filter_map(|user| {
+        let id = ids.remove(&(user.external_id.as_ref()?, &user.email))?;
+        Some(json!({"id": id, "profile": user.profile}))
+    });
+    let rows: Value = stored.collect();
     let sql = tx.by_engine(
         "INSERT INTO user_profiles (user_id, work_preferences, experience, personal_info, updated_at) \
-         SELECT users.id, value->'profile'->'work_preferences', value->'profile'->'experience', \
-         value->'profile'->'personal_info', $2 FROM json_each($1) JOIN users \
-         ON users.external_id = value->>'external_id' WHERE true ON CONFLICT (user_id) DO NOTHING",
+         SELECT value->>'id', value->'profile'->'work_preferences', value->'profile'->'experience', \
+         value->'profile'->'personal_info', $2 FROM json_each($1)",
         "INSERT INTO user_profiles (user_id, work_preferences, experience, personal_info, updated_at) \
-         SELECT users.id, profile->'work_preferences', profile->'experience', profile->'personal_info', $2 \
-         FROM jsonb_to_recordset($1) AS given(external_id TEXT, profile JSONB) JOIN users \
-         ON users.external_id = given.external_id ON CONFLICT (user_id) DO NOTHING",
+         SELECT id, profile->'work_preferences', profile->'experience', profile->'personal_info', $2 \
+         FROM jsonb_to_recordset($1) AS given(id BIGINT, profile JSONB)",
     );
     tx.execute(sql, args![rows, now]).await?;
     Ok(inserted)
@@ -214,24 +222,23 @@ pub enum SortBy {
     UpdatedAt,
 }
 
-#[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
-}
-
 pub async fn list(db: &Db, totals: &Totals, query: &ListQuery, page: PageRequest) -> Result<(Vec<User>, i64), DbError> {
+    let keyword = query.keyword.as_deref().map(str::to_lowercase);
+    // Whatever contains the keyword has its bigrams: the index leaves few to compare.
+    let indexed = keyword.clone().filter(|text| db.engine() == "postgres" && text.chars().count() > 1);
     let narrowed = |sql: Sql| {
         let sql = match query.status {
             Some(status) => sql.filter("status = ?", status),
             None => sql.filter_by("status <> 'deleted'"),
         };
-        sql.filter_some("prefecture = ?", query.prefecture.as_deref()).filter_some(
+        let sql = sql.filter_some("prefecture = ?", query.prefecture.as_deref()).filter_some(
             db.by_engine(
                 "(instr(lower(name), ?) > 0 OR instr(email, ?) > 0)",
                 "(strpos(lower(name), ?) > 0 OR strpos(email, ?) > 0)",
             ),
-            query.keyword.as_deref().map(str::to_lowercase),
-        )
+            keyword.clone(),
+        );
+        sql.filter_some("user_terms(lower(name) || ' ' || email) @> user_terms(?)", indexed.clone())
     };
     let total = totals.of(db, narrowed(Sql::new("SELECT 1 FROM users"))).await?;
     let order = match (query.sort_by, query.descending) {
@@ -260,6 +267,11 @@ pub async fn log(
     let sql = "INSERT INTO user_behavior_logs (user_id, job_id, action, at) VALUES ($1, $2, $3, $4) \
                RETURNING id, user_id, job_id, action, at";
     tx.fetch_one(sql, args![user_id, job_id, action, at]).await
+}
+
+#[derive(sqlx::FromRow)]
+struct Count {
+    count: i64,
 }
 
 /// The latest first.

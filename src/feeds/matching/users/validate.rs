@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::User;
-use crate::feeds::body::{not_null, nullable};
-use crate::feeds::matching::jobs::{Occupation, check_point, tags};
-use crate::feeds::matching::place::{self, prefecture_name};
+use crate::feeds::matching::given::{self, change};
+use crate::feeds::matching::jobs::Occupation;
+use crate::feeds::matching::place::prefecture_name;
 use crate::feeds::text::Checks;
 use crate::http::FieldError;
 
@@ -110,64 +110,36 @@ pub struct Experience {
     pub years: BTreeMap<String, u32>,
 }
 
-/// The body of PUT and PATCH: any subset of the fields; a profile is replaced as a whole.
-#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UserChange {
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub external_id: Option<String>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub email: Option<String>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub name: Option<String>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub language: Option<Language>,
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
-    pub prefecture: Option<Option<String>>,
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
-    pub city: Option<Option<String>>,
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<f64>)]
-    pub latitude: Option<Option<f64>>,
-    #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<f64>)]
-    pub longitude: Option<Option<f64>>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub status: Option<UserStatus>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub email_opt_in: Option<bool>,
-    #[serde(deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    pub profile: Option<Profile>,
+change! {
+    /// The body of PUT and PATCH: any subset of the fields; a profile is replaced as a whole.
+    pub struct UserChange of NewUser {
+        own { external_id: String, }
+        set {
+            email: String,
+            name: String,
+            language: Language,
+            status: UserStatus,
+            email_opt_in: bool,
+            profile: Profile,
+        }
+        clear {
+            prefecture: String,
+            city: String,
+            latitude: f64,
+            longitude: f64,
+        }
+    }
 }
 
 impl UserChange {
     /// The stored user with the given fields in place of its own.
     pub fn onto(self, stored: &User) -> NewUser {
-        let point = if self.prefecture.is_some() { (None, None) } else { (stored.latitude, stored.longitude) };
-        let language = if stored.language == "en" { Language::En } else { Language::Ja };
-        let status = if stored.status == "inactive" { UserStatus::Inactive } else { UserStatus::Active };
-        NewUser {
-            external_id: self.external_id.or_else(|| Some(stored.external_id.clone())),
-            email: self.email.unwrap_or_else(|| stored.email.clone()),
-            name: self.name.unwrap_or_else(|| stored.name.clone()),
-            language: self.language.unwrap_or(language),
-            prefecture: self.prefecture.unwrap_or_else(|| stored.prefecture.clone()),
-            city: self.city.unwrap_or_else(|| stored.city.clone()),
-            latitude: self.latitude.unwrap_or(point.0),
-            longitude: self.longitude.unwrap_or(point.1),
-            status: self.status.unwrap_or(status),
-            email_opt_in: self.email_opt_in.unwrap_or(stored.email_opt_in),
-            profile: self.profile.unwrap_or_else(|| stored.profile()),
+        let mut old = stored.as_new();
+        // The point of a home that moved is found anew.
+        if self.prefecture.is_some() {
+            (old.latitude, old.longitude) = (None, None);
         }
+        self.over(old)
     }
 }
 
@@ -175,23 +147,14 @@ impl NewUser {
     /// Trims what is to be, finds the place, and checks every rule.
     pub fn check(mut self) -> Result<Self, Vec<FieldError>> {
         let mut checks = Checks::default();
-        let id = self.external_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-        let id = checks.line("external_id", &id, 100).unwrap_or_default();
-        checks.require("external_id", !id.is_empty(), "cannot be empty");
-        self.external_id = Some(id);
+        self.external_id = given::external_id(&mut checks, self.external_id);
         self.email = self.email.trim().to_lowercase();
         checks.require("email", is_address(&self.email), "is not a mail address");
         self.name = checks.line("name", &self.name, 100).unwrap_or_default();
         self.city = checks.optional_line("city", self.city, 100);
-        if let Some(given) = &self.prefecture {
-            let name = prefecture_name(given.trim());
-            checks.require("prefecture", name.is_some(), "is none of the 47 prefectures");
-            self.prefecture = name.map(str::to_owned);
-        }
-        if self.latitude.is_none() && self.longitude.is_none() {
-            (self.latitude, self.longitude) = place::locate(None, self.prefecture.as_deref()).unzip();
-        }
-        check_point(&mut checks, self.latitude, self.longitude);
+        self.prefecture = given::prefecture(&mut checks, self.prefecture);
+        let found = given::point(&mut checks, (self.latitude, self.longitude), None, self.prefecture.as_deref());
+        (self.latitude, self.longitude) = found;
         self.profile.check(&mut checks);
         checks.done().map(|()| self)
     }
@@ -200,12 +163,13 @@ impl NewUser {
 impl Profile {
     fn check(&mut self, checks: &mut Checks) {
         let wants = &mut self.work_preferences;
-        let yen = wants.salary_min.is_none_or(|yen| (0..=1_000_000_000).contains(&yen));
-        checks.require("profile.work_preferences.salary_min", yen, "is from 0 to 1000000000");
+        given::yen(checks, "profile.work_preferences.salary_min", wants.salary_min);
         let field = "profile.work_preferences.needs_categories";
-        wants.needs_categories = tags(checks, field, std::mem::take(&mut wants.needs_categories));
+        wants.needs_categories = given::tags(checks, field, std::mem::take(&mut wants.needs_categories));
         let field = "profile.work_preferences.cities";
-        wants.cities = tags(checks, field, std::mem::take(&mut wants.cities));
+        wants.cities = given::tags(checks, field, std::mem::take(&mut wants.cities));
+        let few = wants.prefectures.len() <= 50 && wants.occupation_categories.len() <= 50;
+        checks.require("profile.work_preferences", few, "has a list of more than 50 entries");
         for name in &mut wants.prefectures {
             let known = prefecture_name(name.trim());
             checks.require("profile.work_preferences.prefectures", known.is_some(), "has one that does not exist");
