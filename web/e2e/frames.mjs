@@ -79,6 +79,7 @@ try {
     wall.push(inWall);
     cpu.push(inCpu);
   }
+  if ("costs" in options) costs(events, key, traced);
   const quantile = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
   const ms = (value) => `${value.toFixed(1)} ms`;
   const perSecond = (after - before) / ((Date.now() - began) / 1_000);
@@ -93,4 +94,25 @@ try {
 } finally {
   await browser.close();
   mock.kill();
+}
+
+/** What the main thread spends its time on, by kind of work, without what is nested in it. */
+function costs(events, key, seconds) {
+  const spans = events.filter((event) => `${event.pid} ${event.tid}` === key && event.ph === "X").sort((a, b) => a.ts - b.ts || b.dur - a.dur);
+  const [own, stack] = [new Map(), []];
+  const add = (name, us, times) => {
+    const sum = own.get(name) ?? { us: 0, times: 0 };
+    own.set(name, { us: sum.us + us, times: sum.times + times });
+  };
+  for (const span of spans) {
+    while (stack.length > 0 && stack.at(-1).ts + stack.at(-1).dur <= span.ts) stack.pop();
+    const detail = span.name === "EventDispatch" ? ` ${span.args?.data?.type}` : span.name === "FunctionCall" ? ` ${span.args?.data?.functionName}` : "";
+    span.label = span.name + detail;
+    add(span.label, span.dur, 1);
+    if (stack.length > 0) add(stack.at(-1).label, -span.dur, 0);
+    stack.push(span);
+  }
+  for (const [name, { us, times }] of [...own].sort(([, a], [, b]) => b.us - a.us).slice(0, 24)) {
+    console.log(`${(us / 1_000 / seconds).toFixed(1).padStart(8)} ms/s ${(times / seconds).toFixed(0).padStart(7)} times/s  ${name}`);
+  }
 }
