@@ -86,6 +86,17 @@ export class ItemTable {
     this.#forgetOrder();
   }
 
+  /** Rows of a part of the table: those of its keys that are not among them are gone. */
+  merge(rows: InventoryRow[], keys: ReadonlySet<string>, nowMs: number): void {
+    const here = new Set<string>();
+    for (const row of rows) {
+      const item = fromRow(row, this.#rows.get(String(row.item_id)), nowMs);
+      here.add(item.key);
+      this.#set(item);
+    }
+    for (const key of keys) if (!here.has(key)) this.#delete(key);
+  }
+
   /** Adds what the feed does not carry. Answers whether a row is another now. */
   describe(records: ItemRecord[]): boolean {
     let changed = false;

@@ -1,3 +1,5 @@
+import { untrack } from "svelte";
+
 import { ApiError, isUnauthorized, socketUrl, token, type ItemRecord } from "../api";
 import { browserClock } from "../stream/clock";
 import type { Socket } from "../stream/connection";
@@ -10,9 +12,13 @@ import { Details } from "./details";
 import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
 import { ItemTable } from "./items";
+import { Levels } from "./levels.svelte";
 import { Lanes } from "./lanes.svelte";
+import { Narrow } from "./narrow";
 import { PriceTable } from "./prices";
+import { Replay, type Moment } from "./replay.svelte";
 import { session } from "./session.svelte";
+import { travel } from "./travel.svelte";
 
 export { FEEDS, type FeedName, type FeedState } from "./feeds";
 
@@ -20,6 +26,7 @@ export { FEEDS, type FeedName, type FeedState } from "./feeds";
 const RESORT_MS = 1_000;
 /** Of more rows than this an order is dear to find. */
 const LARGE = 2_000;
+const TICK_MS = 1_000;
 /** A tick that comes this late means that the machine slept, and then no socket can be trusted. */
 const SLEPT_MS = 20_000;
 /** A page that nobody has seen for this long lets go of its feeds. They go on by position when it is seen again. */
@@ -60,11 +67,27 @@ export class Live {
   priceOrderVersion = $state(0);
 
   readonly lanes = new Lanes();
+  readonly #replay = new Replay();
   readonly edits = new Edits({
     item: (key) => this.items.get(key),
     guard: (answer) => this.#guard(answer),
     put: (record, order) => this.#put(record, order),
     fail: (text) => this.fail(text),
+  });
+
+  /** What is low and out, of all items. */
+  readonly levels = new Levels({
+    items: this.items,
+    put: (records) => {
+      for (const record of records) this.items.put(record, Date.now());
+      this.#touchItems(false, true);
+    },
+    alert: ({ sku, id, available_quantity, min_stock_level }) => {
+      if (this.#narrow.held?.has(String(id))) return;
+      const alert = { message_type: "stock_alert", alert_level: available_quantity <= 0 ? "out" : "low", item_id: id, sku, current_stock: available_quantity, min_level: min_stock_level };
+      this.lanes.take("inventory", alert, Date.now());
+    },
+    renew: () => this.#feeds.inventory.renew(),
   });
 
   needsToken = $state(false);
@@ -84,6 +107,14 @@ export class Live {
     itemsChanged: () => this.#touchItems(false, true),
     pricesChanged: () => this.#touchPrices(false),
   });
+  #narrow = new Narrow({
+    items: this.items,
+    feed: () => this.#feeds.inventory,
+    refresh: (keys) => void this.#details.refresh(keys, (records) => {
+      for (const record of records) this.items.put(record, Date.now());
+      return records.length > 0;
+    }),
+  });
   /** The rows that are on the screen. Changes of others are taken in without a render. */
   #onScreen: ReadonlySet<string> = new Set();
 
@@ -99,7 +130,9 @@ export class Live {
   constructor() {
     this.#feeds = {
       inventory: this.#feed("inventory", (rows) => {
-        this.items.replace(rows as unknown as InventoryRow[], Date.now());
+        const { held } = this.#narrow;
+        if (held) this.items.merge(rows as unknown as InventoryRow[], held, Date.now());
+        else this.items.replace(rows as unknown as InventoryRow[], Date.now());
         this.itemsLoaded = true;
         this.#touchItems(true, true);
         this.#details.wantsItems = true;
@@ -118,14 +151,54 @@ export class Live {
     };
   }
 
+  /** What is said at the shown moment: now, or then. */
+  get told(): Lanes {
+    return travel.isPast ? this.#replay.lanes : this.lanes;
+  }
+
+  /** The moment that is shown. */
+  get shownMs(): number {
+    return travel.atMs ?? this.nowMs;
+  }
+
+  /** The lanes of the past follow the slider. */
+  #travels(): () => void {
+    let jumps = 0;
+    let feeds = "";
+    return $effect.root(() => {
+      $effect(() => {
+        const [isPast, moved, speed] = [travel.isPast, travel.jumps, travel.playing ? travel.speed : null];
+        const wanted = FEEDS.filter((name) => name !== "general" && this.isWanted(name));
+        untrack(() => {
+          const isJump = moved !== jumps || feeds !== wanted.join();
+          [jumps, feeds] = [moved, wanted.join()];
+          const moment = (): Moment => ({ atMs: travel.atMs ?? Date.now(), speed: travel.playing ? travel.speed : null });
+          if (!isPast || this.needsToken) this.#replay.stop();
+          else if (isJump) this.#replay.jump(wanted, moment);
+          else this.#replay.goOn(wanted, { ...moment(), speed });
+        });
+      });
+      return () => this.#replay.stop();
+    });
+  }
+
   /** Starts what is wanted; the answer ends everything. */
   start(): () => void {
     token.takeFromAddress();
     this.#following = true;
     void session.load().then(() => this.#follow());
     this.#follow();
-    let ticker: ReturnType<typeof setInterval> | null = setInterval(() => this.#tick(), 1_000);
+    let ticker: ReturnType<typeof setTimeout> | null = null;
+    // With the beat of whatever else is drawn once a second.
+    const beat = (): void => {
+      ticker = setTimeout(() => {
+        this.#tick();
+        beat();
+      }, TICK_MS - (Date.now() % TICK_MS));
+    };
+    beat();
     const end = new AbortController();
+    const endTravels = this.#travels();
     const on = (type: string, act: () => void): void => window.addEventListener(type, act, { signal: end.signal });
     on("offline", () => FEEDS.forEach((name) => this.#feeds[name].networkLost()));
     on("online", () => FEEDS.forEach((name) => this.#feeds[name].networkBack()));
@@ -138,7 +211,7 @@ export class Live {
       if (document.hidden) {
         this.#hiddenTimer = setTimeout(() => {
           this.#rests = true;
-          if (ticker) clearInterval(ticker);
+          if (ticker) clearTimeout(ticker);
           ticker = null;
           this.#follow();
         }, HIDDEN_MS);
@@ -149,14 +222,15 @@ export class Live {
       // The pause was meant, and is no sleep.
       this.nowMs = Date.now();
       this.#wasHidden = true;
-      ticker ??= setInterval(() => this.#tick(), 1_000);
+      if (ticker === null) beat();
       this.#follow();
     };
     document.addEventListener("visibilitychange", seen, { signal: end.signal });
     return () => {
-      if (ticker) clearInterval(ticker);
+      if (ticker) clearTimeout(ticker);
       if (this.#hiddenTimer) clearTimeout(this.#hiddenTimer);
       end.abort();
+      endTravels();
       this.#following = false;
       for (const name of FEEDS) this.#feeds[name].stop();
     };
@@ -198,6 +272,7 @@ export class Live {
       if (this.#wanted[name] > 0 && !this.#rests && !this.needsToken) feed.start();
       else if (feed.phase.name !== "idle") feed.stop();
     }
+    this.#levels();
   }
 
   useToken(value: string): void {
@@ -235,6 +310,16 @@ export class Live {
     this.#details.seen(keys);
   }
 
+  /** The rows that are subscribed to: those seen and some around them, or all (null). */
+  subscribe(seen: readonly string[], around: readonly string[] | null): void {
+    this.#narrow.want(seen, around);
+    this.#levels();
+  }
+
+  #levels(): void {
+    this.levels.follow(this.#following && !this.needsToken && this.#wanted.inventory > 0 && this.#narrow.held !== null);
+  }
+
   /** Says something that went wrong, for a while. */
   fail(text: string): void {
     const key = (this.#lastFailure += 1);
@@ -249,7 +334,7 @@ export class Live {
 
   #feed(name: FeedName, onRows?: NonNullable<FeedOptions["onRows"]>): Feed {
     return new Feed({
-      url: (beginning) => socketUrl(PATHS[name], { ...beginning, ...(MAX_HZ[name] && { max_hz: MAX_HZ[name] }) }),
+      url: (beginning) => socketUrl(PATHS[name], { ...beginning, ...(name === "inventory" && this.#narrow.query(beginning)), ...(MAX_HZ[name] && { max_hz: MAX_HZ[name] }) }),
       open: (url) => new WebSocket(url) as unknown as Socket,
       clock: browserClock,
       onMessage: (message) => this.#frames.push({ feed: name, message }),
@@ -266,6 +351,8 @@ export class Live {
 
   #phaseChanged(name: FeedName, phase: Phase): void {
     this.phases = { ...this.phases, [name]: phase };
+    if (name === "inventory" && phase.name === "live") this.#narrow.settle();
+    this.#levels();
     if (phase.name === "waiting" && !phase.closed.opened) void this.#probe();
   }
 

@@ -137,11 +137,11 @@ describe("prices", () => {
     inventory_id: 1,
     sku: "SKU-1",
     name: "Item 1",
-    selling_price: "1000.00",
-    cost_price: "600.00",
+    selling_price: 1000,
+    cost_price: 600,
     discount_price: null,
     currency: "JPY",
-    margin_percent: "40.00",
+    margin_percent: 40,
     is_active: true,
     requires_approval: false,
     pending_price: null,
@@ -166,7 +166,7 @@ describe("prices", () => {
     const prices = new PriceTable();
     prices.replace([priced(1, "1000.00")]);
     expect(prices.get("1 JPY")).toMatchObject({ name: "", partial: true });
-    prices.describe([price(), price({ id: 2, is_active: false, margin_percent: "1.00" })]);
+    prices.describe([price(), price({ id: 2, is_active: false, margin_percent: 1 })]);
     prices.apply(change(), 5);
     expect(prices.get("1 JPY")).toMatchObject({ price: "1100.00", changePercent: 10, trail: [1000, 1100], name: "Item 1", margin: 40, partial: false });
     prices.replace([priced(1, "1200.00")]);

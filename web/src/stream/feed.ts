@@ -127,13 +127,9 @@ export class Feed {
 
   /** Has all rows sent anew, because what is here is not all of them any more. */
   renew(): void {
-    if (this.#phase.name === "idle") {
-      this.#whole = !this.options.onRows;
-      return;
-    }
-    if (this.#phase.name !== "live") return;
     this.#whole = !this.options.onRows;
-    this.#connect(true);
+    const { name } = this.#phase;
+    if (name === "live" || name === "stale" || name === "connecting") this.#connect(name === "live");
   }
 
   networkLost(): void {
