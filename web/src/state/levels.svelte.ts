@@ -74,6 +74,7 @@ export class Levels {
       if (known !== null && atMs > known) alert(record);
       this.#newestMs = Math.max(this.#newestMs ?? 0, atMs);
     }
+    this.#newestMs ??= 0;
     put([...low.latest, ...low.least]);
     const surplus = low.all - items.size;
     if (this.#surplus !== null && surplus !== this.#surplus) {
