@@ -80,8 +80,9 @@ try {
     const { prices } = pages;
     await prices.bringToFront();
     await prices.keyboard.press("t");
+    // A moment of which the server knows something.
     await prices.locator("#travel-slider").evaluate((slider) => {
-      slider.value = String(Number(slider.min) + (Number(slider.max) - Number(slider.min)) * 0.8);
+      slider.value = String(Date.now() - 60_000);
       slider.dispatchEvent(new Event("input", { bubbles: true }));
     });
     await pause(2_500);
