@@ -40,6 +40,16 @@ async fn every_page_is_true() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_seen_is_subscribed_to() {
+    let server = Fanfare::start(Settings::new().env("FANFARE__RATE__PER_ADDRESS", "5000")).await;
+    let url = server.url();
+    let run = move || node(&["e2e/rows.mjs", &url]).output().expect("node");
+    let Output { status, stdout, stderr } = tokio::task::spawn_blocking(run).await.expect("joined");
+    let printed = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success() && printed.contains("only what is seen is subscribed to"), "{printed}\n{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_looks_and_a_manager_changes() {
     let folder = crate::support::temp_dir("accounts");
     let settings = Settings::new()

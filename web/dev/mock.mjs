@@ -50,7 +50,12 @@ function send(path, message) {
   const text = JSON.stringify({ ...message, _position: { channel: feed.channel, epoch: feed.epoch, offset: feed.offset } });
   feed.history.push(text);
   if (feed.history.length > HISTORY) feed.history.shift();
-  for (const socket of feed.sockets) socket.send(text);
+  for (const socket of feed.sockets) if (passes(socket, message)) socket.send(text);
+}
+
+/** Whether a client that asked for some SKUs gets a message. */
+function passes(socket, message) {
+  return !socket.skus || socket.skus.has(message.sku);
 }
 
 /** The server's own word, to everybody. */
@@ -83,12 +88,13 @@ function begin(socket, path, query) {
   say({ message_type: "subscribed", feed: path, client: "1", since: missed.length > 0 ? query.get("since") : here, channels: { [channel]: { epoch, offset, recovered: missed.length, gap } } });
   if (gap) say({ message_type: "gap", channel, reason: "history too short", since: here });
   if ((query.has("snapshot") || gap) && rowsOf[path]) {
-    const rows = rowsOf[path]();
+    const rows = rowsOf[path]().filter((row) => !query.has("sku") || query.get("sku").split(",").includes(row.sku));
     for (let at = 0; at === 0 || at < rows.length; at += 500) {
       say({ message_type: "snapshot", rows: rows.slice(at, at + 500), last: at + 500 >= rows.length, since: here });
     }
   }
-  for (const text of missed) socket.send(text);
+  socket.skus = query.has("sku") ? new Set(query.get("sku").split(",")) : null;
+  for (const text of missed) if (!socket.skus || passes(socket, JSON.parse(text))) socket.send(text);
   sockets.add(socket);
   socket.on("close", () => sockets.delete(socket));
   socket.on("error", () => {});
@@ -172,7 +178,14 @@ function json(response, status, body) {
   response.end(JSON.stringify(body));
 }
 
-function page(response, query, list) {
+/** A list as its query narrows and sorts it. */
+function page(response, query, all) {
+  let list = all;
+  if (query.get("low_stock") === "true") list = list.filter((row) => row.is_low_stock);
+  if (query.has("active")) list = list.filter((row) => String(row.is_active) === query.get("active"));
+  const by = query.get("sort_by");
+  if (by === "updated_at" || by === "available_quantity") list = [...list].sort((a, b) => (a[by] < b[by] ? -1 : a[by] > b[by] ? 1 : 0));
+  if (query.get("sort_order") === "desc") list.reverse();
   const at = Number(query.get("page") ?? 1);
   const limit = Number(query.get("limit") ?? 50);
   const total_pages = Math.max(1, Math.ceil(list.length / limit));

@@ -228,6 +228,25 @@ try {
   await inventory.waitForSelector('#inventory[data-phase="live"]');
   await shows(inventory, "BRD-1", 25);
 
+  say("time travel: what was said then is said again, and goes on as the past is played");
+  const late = await api("POST", "/api/v1/inventory", { sku: "BRD-4", name: "Barley tea", category: "Tea", stock_quantity: 9, min_stock_level: 5 });
+  await api("POST", `/api/v1/inventory/${late.id}/adjust`, { delta: -6 });
+  const alertedAtMs = Date.now();
+  const overview = await open("overview");
+  await live(overview, "alerts");
+  await eventually("the alert is some seconds old", async () => assert.ok(Date.now() - alertedAtMs > 8_000));
+  await overview.getByRole("button", { name: "Time travel" }).click();
+  await overview.getByRole("button", { name: "1×", exact: true }).click();
+  await slide(overview, alertedAtMs - 3_000);
+  const told = (sku) => overview.locator('#alerts[data-phase="past"] li', { hasText: sku });
+  await told("BRD-3").waitFor();
+  assert.equal(await told("BRD-4").count(), 0, "what came later is said too early");
+  await overview.getByRole("button", { name: "Play" }).click();
+  await told("BRD-4").waitFor();
+  await overview.getByRole("button", { name: "Back to live" }).click();
+  await live(overview, "alerts");
+  await overview.close();
+
   say("a hidden tab lets go of its feeds, and goes on where it was");
   const hide = (hidden) => inventory.evaluate((is) => {
     Object.defineProperty(document, "hidden", { value: is, configurable: true });

@@ -1,68 +1,39 @@
-import type { Amount, Id } from "./stream/messages";
+import type { Item, Operations, Pagination, Price, Problem, Tokens } from "./contract/api";
+import type { Id } from "./stream/messages";
+
+/** What an operation of the API answers, by the contract. */
+export type Answer<Name extends keyof Operations> = Operations[Name]["answer"];
 
 const TOKEN_KEY = "fanfare.token";
 
-export interface ItemRecord {
-  id: Id;
-  sku: string;
-  name: string;
-  category: string | null;
-  stock_quantity: number;
-  reserved_quantity: number;
-  available_quantity: number;
-  is_low_stock: boolean;
-  min_stock_level: number;
-  is_active: boolean;
-  updated_at: string;
-}
+/** What the page reads of an item. */
+export type ItemRecord = Pick<
+  Item,
+  "id" | "sku" | "name" | "category" | "stock_quantity" | "reserved_quantity" | "available_quantity" | "is_low_stock" | "min_stock_level" | "is_active" | "updated_at"
+>;
 
-export interface PriceRecord {
-  id: Id;
-  inventory_id: Id;
-  sku: string;
-  name: string;
-  selling_price: Amount;
-  cost_price: Amount | null;
-  discount_price: Amount | null;
-  currency: string;
-  margin_percent: Amount | null;
-  is_active: boolean;
-  requires_approval: boolean;
-  pending_price: Amount | null;
-  updated_at?: string;
-}
+/** What the page reads of a price. */
+export type PriceRecord = Pick<
+  Price,
+  "id" | "inventory_id" | "sku" | "name" | "selling_price" | "cost_price" | "discount_price" | "currency" | "margin_percent" | "is_active" | "requires_approval" | "pending_price" | "updated_at"
+>;
 
 interface Page<T> {
   items: T[];
-  pagination: { page: number; total_items: number; has_next: boolean };
-}
-
-interface Problem {
-  title?: string;
-  detail?: string;
-  errors?: { field?: string; message?: string }[];
+  pagination: Pagination;
 }
 
 /** An answer that is not a success, with the words the server gave. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
-    problem: Problem,
+    problem: Partial<Problem>,
     readonly retryAfterMs: number | null = null,
   ) {
     const fields = (problem.errors ?? []).map((e) => [e.field, e.message].filter(Boolean).join(": ")).filter(Boolean);
     super(fields.join("; ") || problem.detail || problem.title || `HTTP ${status}`);
     this.name = "ApiError";
   }
-}
-
-/** What a log-in gives. */
-export interface LogIn {
-  access_token: string;
-  expires_in: number;
-  refresh_token: string;
-  subject: string;
-  role: string;
 }
 
 /** The caller's token, from a log-in or from the address's fragment, which no server sees. It lives as long as the tab. */
@@ -104,7 +75,7 @@ class Token {
     this.#keep(value.trim() || null, null, Infinity);
   }
 
-  setLogIn(logIn: LogIn): void {
+  setLogIn(logIn: Tokens): void {
     this.#keep(logIn.access_token, logIn.refresh_token, Date.now() + logIn.expires_in * 1_000);
   }
 
@@ -132,7 +103,7 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
   let response = await send(path, init);
   // A log-in that has run out is renewed once; only then is the caller bothered.
   if (response.status === 401 && token.refresh && (await renew())) response = await send(path, init);
-  if (!response.ok) throw new ApiError(response.status, (await response.json().catch(() => ({}))) as Problem, retryAfterMs(response));
+  if (!response.ok) throw new ApiError(response.status, (await response.json().catch(() => ({}))) as Partial<Problem>, retryAfterMs(response));
   if (response.status === 204) return undefined as T;
   const type = response.headers.get("content-type") ?? "";
   return (type.includes("json") ? await response.json() : await response.text()) as T;
@@ -152,7 +123,7 @@ export function renew(): Promise<boolean> {
   renewal ??= (async () => {
     try {
       const response = await fetch("/api/v1/auth/refresh", { method: "POST", headers: JSON_TYPE, body: JSON.stringify({ refresh_token }) });
-      if (response.ok) token.setLogIn((await response.json()) as LogIn);
+      if (response.ok) token.setLogIn((await response.json()) as Tokens);
       return response.ok;
     } catch {
       return false;
@@ -171,9 +142,9 @@ export const write = <T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: stri
   request<T>(path, { method, ...(body === undefined ? {} : { headers: JSON_TYPE, body: JSON.stringify(body) }) });
 
 /** Asks without a token that is no good any more. */
-export async function logIn(name: string, password: string): Promise<LogIn> {
+export async function logIn(name: string, password: string): Promise<Tokens> {
   token.set("");
-  const answer = await write<LogIn>("POST", "/api/v1/auth/login", { name, password });
+  const answer = await write<Tokens>("POST", "/api/v1/auth/login", { name, password });
   token.setLogIn(answer);
   return answer;
 }
@@ -199,6 +170,13 @@ export const fetchPrices = () => everyPage<PriceRecord>("/api/v1/prices?");
 
 /** Of a large shop only what stands out is asked for as a whole. */
 export const fetchInactive = () => everyPage<ItemRecord>("/api/v1/inventory?active=false&");
+
+/** Active items that are low or out, in pages of a hundred. */
+export const fetchLow = (sort: "updated_at" | "available_quantity", order: "asc" | "desc", page: number) =>
+  read<Page<ItemRecord>>(`/api/v1/inventory?active=true&low_stock=true&sort_by=${sort}&sort_order=${order}&limit=100&page=${page}`);
+
+/** How many items there are. */
+export const fetchTotal = async (): Promise<number> => (await read<Page<ItemRecord>>("/api/v1/inventory?limit=1")).pagination.total_items;
 
 export const fetchItem = (id: Id) => read<ItemRecord>(`/api/v1/inventory/${encodeURIComponent(id)}`);
 

@@ -1,18 +1,10 @@
 import { toNumber } from "../lib/format";
+import type { Batch } from "../contract/api";
 import type { Message } from "../stream/messages";
 import { parseMs } from "../stream/timestamp";
 
-export interface BatchAnswer {
-  batch_id: number | string;
-  batch_type: string;
-  state: string;
-  processed: number;
-  total: number;
-  failed: number;
-  error?: string | null;
-  created_at?: string;
-  finished_at?: string | null;
-}
+/** What the page reads of a batch. */
+export type BatchAnswer = Omit<Batch, "created_at" | "updated_at"> & Partial<Pick<Batch, "created_at">>;
 
 export interface BatchRow {
   readonly key: string;

@@ -1,3 +1,4 @@
+import type { Matrix, StudentLine } from "../contract/api";
 import type { Message } from "../stream/messages";
 import { messageType } from "../stream/messages";
 import { toNumber } from "../lib/format";
@@ -8,27 +9,12 @@ export type Signal = "help" | "failing" | "stuck" | "idle";
 /** The order in which a teacher would go round. */
 export const SIGNALS: readonly Signal[] = ["help", "failing", "stuck", "idle"];
 
-export interface StudentAnswer {
-  user_id: string;
-  name: string | null;
-  email: string | null;
-  team: string | null;
-  class: string | null;
-  notebook: string | null;
-  cell_id: string | null;
-  last_event_at: string | null;
-  errors_in_row: number;
-  is_stuck: boolean;
-  is_failing: boolean;
-  is_asking: boolean;
-  is_idle: boolean;
-}
-
-export interface MatrixAnswer {
-  notebook: string;
-  cells: { cell_id: string; cell_index: number | null }[];
-  items: { user_id: string; name: string | null; solved: number; cells: ({ status: Mark; runs: number; errors: number } | null)[] }[];
-}
+/** What the page reads of a student's state. */
+export type StudentAnswer = Pick<
+  StudentLine,
+  "user_id" | "name" | "email" | "team" | "class" | "notebook" | "cell_id" | "last_event_at" | "errors_in_row" | "is_stuck" | "is_failing" | "is_asking" | "is_idle"
+>;
+export type MatrixAnswer = Omit<Matrix, "pagination"> & Partial<Pick<Matrix, "pagination">>;
 
 export interface Cell {
   readonly mark: Mark;
@@ -67,7 +53,7 @@ export class Classroom {
 
   static of(matrix: MatrixAnswer | null, students: readonly StudentAnswer[]): Classroom {
     const room = new Classroom(matrix?.notebook ?? null);
-    for (const cell of matrix?.cells ?? []) room.#column(cell.cell_id, cell.cell_index);
+    for (const cell of matrix?.cells ?? []) room.#column(cell.cell_id, cell.cell_index ?? null);
     const rows = new Map((matrix?.items ?? []).map((row) => [row.user_id, row]));
     for (const answer of students) {
       const row = rows.get(answer.user_id);
@@ -76,7 +62,7 @@ export class Classroom {
       if (answer.is_failing) signals.add("failing");
       if (answer.is_stuck) signals.add("stuck");
       if (answer.is_idle) signals.add("idle");
-      const cells = (row?.cells ?? []).map((cell) => (cell?.status ? { mark: cell.status, runs: cell.runs, errors: cell.errors, changedAtMs: 0 } : null));
+      const cells = (row?.cells ?? []).map((cell) => (cell?.status ? { mark: cell.status as Mark, runs: cell.runs, errors: cell.errors, changedAtMs: 0 } : null));
       room.#students.set(answer.user_id, {
         id: answer.user_id,
         name: answer.name || answer.email || answer.user_id,
@@ -85,7 +71,7 @@ export class Classroom {
         cells,
         solved: row?.solved ?? 0,
         signals,
-        at: answer.notebook === room.notebook && answer.cell_id !== null ? (room.#place.get(answer.cell_id) ?? -1) : -1,
+        at: answer.notebook === room.notebook && answer.cell_id ? (room.#place.get(answer.cell_id) ?? -1) : -1,
         errorsInRow: answer.errors_in_row,
         lastAtMs: parseMs(answer.last_event_at),
       });

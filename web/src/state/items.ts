@@ -53,6 +53,10 @@ export class ItemTable {
   #categories = new Map<string, number>();
   /** Places of the keys in the order of a text column. Comparing texts is dear, so it is done once a membership. */
   #ranks = new Map<SortKey, Map<string, number>>();
+  #texts = new Map<string, string>();
+  /** The last order that stands on changing values, and what has changed since it was found. */
+  #order: { choice: string; keys: string[] } | null = null;
+  #changed = new Set<string>();
   /** Rises when rows come or go or are called another name; until then orders by text stand. */
   membership = 0;
 
@@ -73,11 +77,24 @@ export class ItemTable {
   replace(rows: InventoryRow[], nowMs: number): void {
     const before = this.#rows;
     this.#rows = new Map();
+    this.#texts.clear();
+    this.#order = null;
     this.#tally = { ok: 0, low: 0, out: 0 };
     this.#lanes = { low: new Set(), out: new Set() };
     this.#categories = new Map();
     for (const row of rows) this.#set(fromRow(row, before.get(String(row.item_id)), nowMs));
     this.#forgetOrder();
+  }
+
+  /** Rows of a part of the table: those of its keys that are not among them are gone. */
+  merge(rows: InventoryRow[], keys: ReadonlySet<string>, nowMs: number): void {
+    const here = new Set<string>();
+    for (const row of rows) {
+      const item = fromRow(row, this.#rows.get(String(row.item_id)), nowMs);
+      here.add(item.key);
+      this.#set(item);
+    }
+    for (const key of keys) if (!here.has(key)) this.#delete(key);
   }
 
   /** Adds what the feed does not carry. Answers whether a row is another now. */
@@ -159,27 +176,65 @@ export class ItemTable {
     return view.only === null && (view.sort === "sku" || view.sort === "name" || view.sort === "category");
   }
 
-  /** The keys to show, in order. */
-  view({ sort, descending, search, only, category }: View): string[] {
-    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows: Item[] = [];
-    for (const row of this.#rows.values()) {
-      if (only && (row.level !== only || !row.active)) continue;
-      if (category !== null && row.category !== category) continue;
-      if (words.length > 0) {
-        const text = `${row.sku} ${row.name} ${row.category}`.toLowerCase();
-        if (!words.every((word) => text.includes(word))) continue;
-      }
-      rows.push(row);
-    }
-    const direction = descending ? -1 : 1;
-    const compare = this.#comparison(sort);
-    const bySku = this.#rank("sku");
-    rows.sort((a, b) => direction * compare(a, b) || bySku.get(a.key)! - bySku.get(b.key)!);
-    return rows.map((row) => row.key);
+  /** The keys to show, in order. What has not changed since the last time keeps its place. */
+  view(view: View): string[] {
+    const choice = JSON.stringify([view, this.membership]);
+    const known = this.#order?.choice === choice && this.#changed.size < this.#rows.size / 4 ? this.#order.keys : null;
+    const keys = known ? this.#moved(known, view) : this.#sorted(this.#rows.keys(), view);
+    this.#order = { choice, keys };
+    this.#changed.clear();
+    return keys;
   }
 
-  #comparison(sort: SortKey): (a: Item, b: Item) => number {
+  #sorted(keys: Iterable<string>, view: View): string[] {
+    const words = view.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows: Item[] = [];
+    for (const key of keys) {
+      const row = this.#rows.get(key);
+      if (row && this.#matches(row, view, words)) rows.push(row);
+    }
+    return rows.sort(this.#comparison(view)).map((row) => row.key);
+  }
+
+  #matches(row: Item, { only, category }: View, words: string[]): boolean {
+    if (only && (row.level !== only || !row.active)) return false;
+    if (category !== null && row.category !== category) return false;
+    if (words.length === 0) return true;
+    let text = this.#texts.get(row.key);
+    if (text === undefined) this.#texts.set(row.key, (text = `${row.sku} ${row.name} ${row.category}`.toLowerCase()));
+    return words.every((word) => text.includes(word));
+  }
+
+  /** The order with the changed rows in their new places: the others are compared with those only. */
+  #moved(keys: string[], view: View): string[] {
+    if (this.#changed.size === 0) return keys;
+    const rest = keys.filter((key) => !this.#changed.has(key));
+    const compare = this.#comparison(view);
+    const order: string[] = [];
+    let from = 0;
+    for (const key of this.#sorted(this.#changed, view)) {
+      const row = this.#rows.get(key)!;
+      let [low, high] = [from, rest.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (compare(this.#rows.get(rest[middle]!)!, row) < 0) low = middle + 1;
+        else high = middle;
+      }
+      for (; from < low; from += 1) order.push(rest[from]!);
+      order.push(key);
+    }
+    for (; from < rest.length; from += 1) order.push(rest[from]!);
+    return order;
+  }
+
+  #comparison({ sort, descending }: View): (a: Item, b: Item) => number {
+    const direction = descending ? -1 : 1;
+    const compare = this.#by(sort);
+    const bySku = this.#rank("sku");
+    return (a, b) => direction * compare(a, b) || bySku.get(a.key)! - bySku.get(b.key)!;
+  }
+
+  #by(sort: SortKey): (a: Item, b: Item) => number {
     switch (sort) {
       case "stock":
         return (a, b) => a.stock - b.stock;
@@ -215,7 +270,11 @@ export class ItemTable {
   #set(row: Item): void {
     const before = this.#rows.get(row.key);
     if (before) this.#count(before, -1);
-    if (!before || before.sku !== row.sku || before.name !== row.name || before.category !== row.category) this.#forgetOrder();
+    this.#changed.add(row.key);
+    if (!before || before.sku !== row.sku || before.name !== row.name || before.category !== row.category) {
+      this.#texts.delete(row.key);
+      this.#forgetOrder();
+    }
     this.#rows.set(row.key, row);
     this.#count(row, 1);
   }
@@ -225,6 +284,8 @@ export class ItemTable {
     if (!row) return false;
     this.#count(row, -1);
     this.#rows.delete(key);
+    this.#texts.delete(key);
+    this.#changed.add(key);
     this.#forgetOrder();
     return true;
   }

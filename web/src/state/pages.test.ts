@@ -148,7 +148,7 @@ describe("a class", () => {
     items: [{ user_id: "a", name: "Ann", solved: 1, cells: [{ status: "solved", runs: 1, errors: 0 }, null] }],
   };
   const student = (user_id: string, fields: Partial<StudentAnswer> = {}): StudentAnswer => ({
-    user_id, name: user_id.toUpperCase(), email: null, team: null, class: "1", notebook: "n", cell_id: "c1", last_event_at: null, errors_in_row: 0,
+    user_id, name: user_id.toUpperCase(), email: null, team: null, class: "1", notebook: "n", cell_id: "c1", last_event_at: "", errors_in_row: 0,
     is_stuck: false, is_failing: false, is_asking: false, is_idle: false, ...fields,
   });
   const run = (userId: string, cellId: string, status: string, signals = {}) => ({ message_type: "progress_event", userId, notebookPath: "n", cellId, cellIndex: 1, status, signals });

@@ -1,4 +1,5 @@
 import { read } from "../api";
+import type { Pagination, PriceHistory, Series } from "../contract/api";
 import { toNumber } from "../lib/format";
 import { parseMs } from "../stream/timestamp";
 
@@ -28,24 +29,7 @@ export interface PriceChange {
   atMs: number;
 }
 
-interface SeriesAnswer {
-  points: { at: string; min: number; max: number; last: number }[];
-}
-
-interface ChangesAnswer {
-  items: {
-    id: number;
-    inventory_id: number | string;
-    old_price: number | string | null;
-    new_price: number | string | null;
-    price_change_percent: number | string | null;
-    change_type: string;
-    changed_by: string;
-    change_reason: string | null;
-    changed_at: string;
-  }[];
-  pagination: { has_next: boolean };
-}
+type ChangesAnswer = { items: PriceHistory[]; pagination: Pick<Pagination, "has_next"> };
 
 /** The last point at or before a moment; null when nothing is known of that time. */
 export function pointAt(curve: Curve, atMs: number): Point | null {
@@ -98,7 +82,7 @@ export class Past {
   /** One field of a measurement over a span of time. */
   async series(measurement: string, field: string, tags: Record<string, string>, fromMs: number, toMs: number): Promise<Curve> {
     const query = new URLSearchParams({ field, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), step: stepOf(toMs - fromMs), ...tags });
-    const answer = await this.#kept<SeriesAnswer>(`/api/v1/series/${measurement}?${query}`);
+    const answer = await this.#kept<Pick<Series, "points">>(`/api/v1/series/${measurement}?${query}`);
     return answer.points.flatMap((point) => {
       const atMs = parseMs(point.at);
       return atMs === null ? [] : [{ atMs, min: point.min, max: point.max, last: point.last }];
@@ -126,8 +110,8 @@ export class Past {
           newPrice: toNumber(row.new_price),
           percent: toNumber(row.price_change_percent),
           type: row.change_type,
-          by: row.changed_by,
-          reason: row.change_reason,
+          by: row.changed_by ?? "",
+          reason: row.change_reason ?? null,
           atMs: parseMs(row.changed_at) ?? 0,
         });
       }

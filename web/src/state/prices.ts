@@ -81,7 +81,7 @@ export class PriceTable {
     for (const [key, record] of latest) {
       const row = this.#rows.get(key);
       if (!row) continue;
-      const details = { name: record.name, discount: record.discount_price, margin: toNumber(record.margin_percent), awaitsApproval: record.requires_approval };
+      const details = { name: record.name, discount: record.discount_price ?? null, margin: toNumber(record.margin_percent), awaitsApproval: record.requires_approval };
       this.#rows.set(key, { ...row, ...details, partial: false });
       changed = true;
     }

@@ -1,10 +1,5 @@
 import { logIn, read, renew, token, write } from "../api";
-
-export interface Me {
-  subject: string;
-  role: string;
-  scopes?: string[];
-}
+import type { Me } from "../contract/api";
 
 /** A token is renewed this long before it runs out, so that no stream is refused in between. */
 const AHEAD_MS = 60_000;
@@ -44,7 +39,8 @@ class Session {
 
   #may(scope: string, roles: string[]): boolean {
     if (!this.me) return false;
-    if (this.me.scopes) return this.me.scopes.includes(scope) || this.me.scopes.includes("admin");
+    const scopes = this.me.scopes?.split(/[\s,]+/);
+    if (scopes) return scopes.includes(scope) || scopes.includes("admin");
     return roles.includes(this.me.role);
   }
 

@@ -15,6 +15,9 @@ class Travel {
   /** The end of the slider: when the travel began, moved on when it is reached. */
   endMs = $state(0);
 
+  /** Rises when the moment is chosen, and not reached by playing. */
+  jumps = $state(0);
+
   #timer: ReturnType<typeof setInterval> | null = null;
 
   get isPast(): boolean {
@@ -32,6 +35,11 @@ class Travel {
   }
 
   to(atMs: number, nowMs = Date.now()): void {
+    this.jumps += 1;
+    this.#move(atMs, nowMs);
+  }
+
+  #move(atMs: number, nowMs: number): void {
     this.endMs = Math.max(this.endMs, Math.min(nowMs, atMs));
     this.atMs = Math.min(Math.max(atMs, this.startMs), nowMs);
   }
@@ -63,7 +71,7 @@ class Travel {
     if (this.atMs === null) return;
     const atMs = this.atMs + passedMs * this.speed;
     if (atMs >= nowMs) this.live();
-    else this.to(atMs, nowMs);
+    else this.#move(atMs, nowMs);
   }
 
   live(): void {

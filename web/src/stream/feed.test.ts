@@ -201,6 +201,47 @@ describe("connection", () => {
   });
 });
 
+describe("a turn to other rows", () => {
+  it("goes on by position, and stays live meanwhile", () => {
+    const it = live(withRows());
+    last().serverSends(data(4));
+    const told = phases.length;
+    it.turn();
+    expect([sockets.length, asked.at(-1)]).toEqual([2, { since: "e:4" }]);
+    accept({ offset: 4 });
+    last().serverSends(data(5));
+    expect([it.phase.name, phases.length, it.counts.reconnects, seen]).toEqual(["live", told, 0, [4, 5]]);
+  });
+
+  it("takes rows in place of what is too long ago, without calling that a gap", () => {
+    const it = live(withRows());
+    it.turn();
+    accept({ offset: 9, gap: true });
+    expect(it.phase.name).toBe("live");
+    rows([7], "e:9");
+    expect([it.phase.name, it.counts.gaps, seen]).toEqual(["live", 0, [[7]]]);
+  });
+
+  it("says so when it takes long", () => {
+    const it = live(withRows());
+    it.turn();
+    clock.advance(1_500);
+    expect(it.phase.name).toBe("connecting");
+    accept();
+    expect(it.phase.name).toBe("live");
+  });
+
+  it("begins with all rows when those that are here do not suffice, however it stands", () => {
+    const it = live(withRows());
+    it.renew();
+    expect(asked.at(-1)).toEqual({ snapshot: "true" });
+    last().serverCloses();
+    it.renew();
+    clock.advance(waitMs(it));
+    expect(asked.at(-1)).toEqual({ snapshot: "true" });
+  });
+});
+
 describe("rows", () => {
   it("come first, in parts, and are live with the last of them", () => {
     const it = withRows();

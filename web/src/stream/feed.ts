@@ -51,6 +51,8 @@ export interface FeedCounts {
 
 /** The longest delay that the server can ask for; more is taken for a mistake. */
 const MAX_SLOT_MS = 600_000;
+/** A turn to other rows that takes longer is said like any loss of the connection. */
+const TURN_MS = 1_500;
 
 /**
  * One live feed. It begins with the feed's rows, notes the position of everything that arrives, and after any loss goes
@@ -81,6 +83,8 @@ export class Feed {
   #cancelBegin: (() => void) | null = null;
   #cancelStable: (() => void) | null = null;
   #cancelHeal: (() => void) | null = null;
+  /** A turn to other rows is under way; if it takes long, that is said. */
+  #cancelTurn: (() => void) | null = null;
 
   constructor(private readonly options: FeedOptions) {
     this.#backoff = new Backoff(options.clock);
@@ -115,6 +119,19 @@ export class Feed {
     else this.retryNow();
   }
 
+  /** Connects with what the address says now, and goes on by position. What is shown stays live, if it does not take long. */
+  turn(): void {
+    if (this.#phase.name !== "live") return;
+    this.#connect(true);
+  }
+
+  /** Has all rows sent anew, because what is here is not all of them any more. */
+  renew(): void {
+    this.#whole = !this.options.onRows;
+    const { name } = this.#phase;
+    if (name === "live" || name === "stale" || name === "connecting") this.#connect(name === "live");
+  }
+
   networkLost(): void {
     if (this.#phase.name === "idle") return;
     this.#drop();
@@ -132,9 +149,16 @@ export class Feed {
     return this.#positions.known ? { since: this.#positions.token() } : { positions: "true" };
   }
 
-  #connect(): void {
+  #connect(turns = false): void {
     this.#drop();
-    this.#set({ name: "connecting", attempt: this.#backoff.attempt });
+    const said = (): void => this.#set({ name: "connecting", attempt: this.#backoff.attempt });
+    if (turns) {
+      this.#cancelTurn = this.options.clock.after(TURN_MS, () => {
+        this.#cancelTurn = null;
+        if (this.#begun) this.#settle();
+        else said();
+      });
+    } else said();
     let socket: Socket;
     try {
       socket = this.options.open(this.options.url(this.#beginning()));
@@ -209,7 +233,7 @@ export class Feed {
   #begin(message: Message): void {
     const channels = stands(message);
     const missed = Object.keys(channels).filter((name) => channels[name]!.gap === true);
-    if (this.#everBegun) this.counts.reconnects += 1;
+    if (this.#everBegun && !this.#cancelTurn) this.counts.reconnects += 1;
     this.#begun = this.#everBegun = true;
     this.#positions.begin(message["since"], channels);
     for (const stand of Object.values(channels)) this.counts.recovered += Number(stand.recovered) || 0;
@@ -217,7 +241,8 @@ export class Feed {
     this.#silentSinceMs.clear();
     this.#why = missed.length > 0 ? "gap" : "rows";
     if (missed.length > 0) {
-      this.#missed();
+      // Of rows that were not asked for, what was missed is no gap: they come anew.
+      if (!this.#cancelTurn || !this.options.onRows) this.#missed();
       this.#whole = !this.options.onRows;
     }
     this.#cancelStable = this.options.clock.after(this.options.stableMs ?? 5_000, () => {
@@ -267,6 +292,8 @@ export class Feed {
   /** The phase of a connection that holds. */
   #settle(): void {
     if (!this.#begun) return;
+    if (!this.#whole && this.#cancelTurn) return;
+    this.#endTurn();
     if (!this.#whole) {
       this.#set({ name: "stale", why: this.#why });
     } else if (this.#silentSinceMs.size > 0) {
@@ -274,6 +301,11 @@ export class Feed {
     } else if (this.#phase.name !== "live") {
       this.#set({ name: "live", sinceMs: this.options.clock.now() });
     }
+  }
+
+  #endTurn(): void {
+    this.#cancelTurn?.();
+    this.#cancelTurn = null;
   }
 
   #awaitBeginning(): void {
@@ -316,6 +348,7 @@ export class Feed {
   #drop(): void {
     for (const cancel of [this.#cancelRetry, this.#cancelBegin, this.#cancelStable, this.#cancelHeal]) cancel?.();
     this.#cancelRetry = this.#cancelBegin = this.#cancelStable = this.#cancelHeal = null;
+    this.#endTurn();
     this.#slotAtMs = null;
     this.#rows = null;
     this.#begun = false;

@@ -1,81 +1,28 @@
+import type * as Contract from "../contract/messages";
 import type { Position } from "./positions";
 
-/** What the five feeds send. Fields that a publisher may leave out are optional, and unknown fields pass through. */
-export type Id = number | string;
+/**
+ * What the five feeds send, as the contract has it. Others than this server write to the feeds, too: what they may leave
+ * out is optional, their ids may be texts, and unknown fields pass through.
+ */
+export type Id = Contract.Reference;
 /** Money may arrive as an exact decimal in a string; it becomes a number only to be shown. */
-export type Amount = number | string;
+export type Amount = NonNullable<Contract.Amount>;
+
+/** A message of which only these fields are sure. */
+type Loose<T, Sure extends keyof T, Key extends keyof T = never> = Pick<T, Exclude<Sure, Key>> & Partial<Omit<T, Sure | Key>> & Record<Key, Id>;
 
 /** A row of the inventory, in the words of its updates. */
-export interface InventoryRow {
-  item_id: Id;
-  sku: string;
-  name: string;
-  category: string | null;
-  stock_quantity: number;
-  available_quantity: number;
-  is_low_stock: boolean;
-  timestamp: string;
-}
+export type InventoryRow = Omit<Contract.InventoryUpdate, "message_type" | "action" | "item_id"> & { item_id: Id; category: string | null };
 
 /** The price in force of an item in one currency. */
-export interface PriceRow {
-  inventory_id: Id;
-  sku: string;
-  new_price: Amount;
-  currency: string;
-  timestamp: string;
-}
+export type PriceRow = Pick<Contract.PriceUpdate, "sku" | "currency" | "timestamp"> & { inventory_id: Id; new_price: Amount };
 
-export interface InventoryUpdate {
-  message_type: "inventory_update";
-  action: "created" | "updated" | "deleted";
-  item_id: Id;
-  sku: string;
-  name?: string;
-  stock_quantity?: number;
-  available_quantity?: number;
-  is_low_stock?: boolean;
-  timestamp?: string;
-}
-
-export interface StockAlert {
-  message_type: "stock_alert";
-  alert_level: "low" | "out";
-  item_id: Id;
-  sku: string;
-  current_stock?: number;
-  min_level?: number;
-  timestamp?: string;
-}
-
-export interface PriceUpdate {
-  message_type: "price_update";
-  action: "created" | "updated" | "deleted";
-  inventory_id: Id;
-  sku?: string;
-  old_price?: Amount | null;
-  new_price?: Amount | null;
-  price_change_amount?: Amount | null;
-  price_change_percent?: Amount | null;
-  currency?: string;
-  timestamp?: string;
-}
-
-export interface PriceAlert extends Omit<PriceUpdate, "message_type" | "action"> {
-  message_type: "price_alert";
-  alert_type?: "large_change" | "approval_required" | "approved" | "rejected";
-}
-
-export interface BatchProgress {
-  message_type: "batch_progress";
-  batch_id: Id;
-  batch_type?: string;
-  state?: string;
-  processed?: number;
-  total?: number;
-  failed?: number;
-  timestamp?: string;
-}
+export type InventoryUpdate = Loose<Contract.InventoryUpdate, "message_type" | "action" | "sku", "item_id">;
+export type StockAlert = Loose<Contract.StockAlert, "message_type" | "alert_level" | "sku", "item_id">;
+export type PriceUpdate = Loose<Contract.PriceUpdate, "message_type" | "action", "inventory_id">;
+export type PriceAlert = Loose<Contract.PriceAlert, "message_type", "inventory_id">;
+export type BatchProgress = Loose<Contract.BatchProgress, "message_type", "batch_id">;
 
 /** Progress events, match notifications and system notices: open shapes, read field by field. */
 export type OpenMessage = Record<string, unknown> & { message_type?: string };

@@ -1,6 +1,9 @@
 import { browserClock, type Clock } from "./clock";
 
-/** Does something at once when asked, but at most once in `everyMs`; what is asked in between is done at its end. */
+/**
+ * Does something at once when asked, but no more than once in `everyMs`; what is asked in between is done with the next beat
+ * of the clock. Beats are the same for all, so what waits in many places is drawn in one frame.
+ */
 export class Paced {
   #lastAtMs = -Infinity;
   #waiting = false;
@@ -13,13 +16,13 @@ export class Paced {
 
   ask(): void {
     if (this.#waiting) return;
-    const due = this.#lastAtMs + this.everyMs - this.clock.now();
-    if (due <= 0) {
+    const now = this.clock.now();
+    if (now - this.#lastAtMs >= this.everyMs || now < this.#lastAtMs) {
       this.#run();
       return;
     }
     this.#waiting = true;
-    this.clock.after(Math.min(due, this.everyMs), () => {
+    this.clock.after(this.everyMs - (now % this.everyMs), () => {
       this.#waiting = false;
       this.#run();
     });
