@@ -68,6 +68,10 @@ test: test-setup lint ## every check and every test (installs what is missing)
 	scripts/check-manifests
 	ulimit -Sn "$$(ulimit -Hn)" || true; cargo test --locked --lib --test it
 
+.PHONY: fuzz
+fuzz: ## every fuzz target for SECONDS each (60; needs a C++ compiler)
+	scripts/fuzz $(or $(SECONDS),60)
+
 .PHONY: lint
 lint: web loadtest/node_modules/.stamp ## formatting, clippy, types of the web page and the load tests
 	cargo fmt --check

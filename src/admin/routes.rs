@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,7 +16,7 @@ use super::{Admin, ServiceHealth, VERSION, metrics};
 use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
 use crate::session::centrifuge::control_channel;
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError};
+use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError, Tags, Version};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Liveness {
@@ -81,14 +83,28 @@ pub async fn system_info(State(admin): State<Admin>) -> Json<serde_json::Value> 
 #[serde(deny_unknown_fields)]
 pub struct PublishBody {
     channel: String,
-    #[schema(value_type = serde_json::Value)]
+    #[schema(value_type = Option<serde_json::Value>)]
     /// Any JSON value; subscribers get its very bytes.
-    data: Box<RawValue>,
+    data: Option<Box<RawValue>>,
+    /// The same in base64, instead of `data`.
+    b64data: Option<String>,
     /// Names and values for filters whose value does not stand in the data.
     #[serde(default)]
     tags: BTreeMap<String, String>,
     /// The publisher's own name for this message: published once, however often it is sent.
     idempotency_key: Option<String>,
+    /// Whoever listens now gets it, and nobody else; it has no position, tags, key or version.
+    #[serde(default)]
+    skip_history: bool,
+    /// Which of several states of one thing it is: after a newer one it is not published. 0: none.
+    #[serde(default)]
+    version: u64,
+    /// Versions of another name do not count.
+    #[serde(default)]
+    version_epoch: String,
+    /// Taken, and without effect: patches are made for all who ask for them.
+    #[serde(default, rename = "delta")]
+    _delta: bool,
 }
 
 /// The longest `idempotency_key`.
@@ -121,18 +137,27 @@ pub async fn publish(
     if body.tags.contains_key(CLIENT_INFO) {
         return Err(Problem::invalid(vec![FieldError::new("tags", format!("{CLIENT_INFO} is the server's own"))]));
     }
-    let data = Bytes::from(String::from(Box::<str>::from(body.data)));
+    let data = data_of(body.data, body.b64data)?;
     if let Some(check) = &admin.check {
         check(channel.as_str(), &data)?;
     }
-    let tags = body.tags.into_iter().collect();
+    let tags: Tags = body.tags.into_iter().collect();
     let key: Option<Arc<str>> = body.idempotency_key.map(Into::into);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MOST_KEY_BYTES) {
         return Err(Problem::invalid(vec![FieldError::new("idempotency_key", "has 1 to 255 bytes")]));
     }
-    match admin.inner.node.publish_message(&channel, Outgoing { data, tags, key }).await {
+    let version = (body.version > 0).then_some(Version { number: body.version, of: body.version_epoch });
+    let node = &admin.inner.node;
+    let published = if body.skip_history {
+        refuse_more_than_data(&tags, &key, &version)?;
+        node.tell(&channel, data).await.map(|()| None)
+    } else {
+        node.publish_message(&channel, Outgoing { data, tags, key, version }).await.map(Some)
+    };
+    match published {
         Ok(position) => {
-            Ok(Json(Published { result: PublishedAt { offset: position.offset, epoch: position.epoch.to_string() } }))
+            let (offset, epoch) = position.map_or((0, String::new()), |at| (at.offset, at.epoch.to_string()));
+            Ok(Json(Published { result: PublishedAt { offset, epoch } }))
         }
         Err(PublishError::NotJson(reason)) => Err(Problem::invalid(vec![FieldError::new("data", reason)])),
         Err(error @ PublishError::Unavailable(_)) => {
@@ -140,4 +165,25 @@ pub async fn publish(
             Err(Problem::unavailable("the message broker is not available", 1))
         }
     }
+}
+
+fn data_of(plain: Option<Box<RawValue>>, in_base64: Option<String>) -> Result<Bytes, Problem> {
+    let invalid = |field: &'static str, why: &str| Problem::invalid(vec![FieldError::new(field, why.to_owned())]);
+    match (plain, in_base64) {
+        (Some(data), None) => Ok(String::from(Box::<str>::from(data)).into()),
+        (None, Some(text)) => {
+            let data = BASE64_STANDARD.decode(text).map_err(|_| invalid("b64data", "is not base64"))?;
+            Ok(data.into())
+        }
+        _ => Err(invalid("data", "is there, or b64data instead")),
+    }
+}
+
+/// What nobody keeps is the data alone, known to nobody by name or number.
+fn refuse_more_than_data(tags: &Tags, key: &Option<Arc<str>>, version: &Option<Version>) -> Result<(), Problem> {
+    if tags.is_empty() && key.is_none() && version.is_none() {
+        return Ok(());
+    }
+    let why = "with skip_history there are no tags, idempotency_key and version";
+    Err(Problem::invalid(vec![FieldError::new("skip_history", why.to_owned())]))
 }

@@ -134,6 +134,7 @@ impl App {
             feeds::ALL.iter().map(|(_, feed)| *feed).collect(),
             Clock::system(),
         );
+        channels.named(own_name(&settings));
         tasks.spawn("orders to sessions", channels.clone().carry_out(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
         let tls = tls(&settings, metrics, &tasks)?;
@@ -146,6 +147,9 @@ impl App {
         let probes = probes(&settings, &node, &db, &past.store);
         let system_info = system_info(&node, &db);
         let check = contract::Check::new(&settings.contract).map_err(anyhow::Error::msg).context("the contract")?;
+        let check = Arc::new(check);
+        let same = check.clone();
+        channels.checking(Box::new(move |channel, data| same.check(channel, data).is_ok()));
         let check = move |channel: &str, data: &[u8]| check.check(channel, data).map_err(contract::problem);
         let admin = Admin::new(Arc::new(registry), node.clone(), probes, system_info).checking(Arc::new(check));
         tasks.spawn("services", watch_services(admin.clone(), up, tasks.stop()));
@@ -155,7 +159,7 @@ impl App {
             limits,
             accounts,
             sessions,
-            server_api: ServerApi::new(channels.clone(), own_name(&settings)),
+            server_api: ServerApi::new(channels.clone()),
             channels,
             admin,
             inventory,

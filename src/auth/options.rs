@@ -34,6 +34,8 @@ pub struct AuthOptions {
     pub audience: Vec<String>,
     /// Tokens must name this in `iss`; unset: not looked at.
     pub issuer: Option<String>,
+    /// The claim that names the user, instead of `sub`.
+    pub user_id_claim: Option<String>,
     /// Keys of trusted back ends, at least 32 characters each. Before the key may stand a role (`admin:`, `manager:`,
     /// `user:`) or scopes (`[subscribe:price:* events:write]:`); without either it is a manager's. Instead of the key its
     /// hash may be given, `sha256:` and 64 hex digits, or `hmac-sha256:` as `fanfare token --api-key` prints it.
@@ -59,6 +61,7 @@ impl Default for AuthOptions {
             jwks_retry_ms: 10_000,
             audience: Vec::new(),
             issuer: None,
+            user_id_claim: None,
             api_keys: Vec::new(),
             api_key_pepper: None,
             access_ttl_s: 900,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::claims::Raw;
@@ -74,6 +75,7 @@ pub(super) struct TokenReader {
     key_set: Option<KeySet>,
     audience: Vec<String>,
     issuer: Option<String>,
+    user_claim: Option<String>,
 }
 
 impl TokenReader {
@@ -84,7 +86,8 @@ impl TokenReader {
         if secrets.is_empty() && key_set.is_none() {
             return None;
         }
-        Some(Self { secrets, key_set, audience: options.audience.clone(), issuer: options.issuer.clone() })
+        let (audience, issuer) = (options.audience.clone(), options.issuer.clone());
+        Some(Self { secrets, key_set, audience, issuer, user_claim: options.user_id_claim.clone() })
     }
 
     /// Looks for the key that a token names where it is not known yet; [`TokenReader::read`] is quick after it.
@@ -101,18 +104,35 @@ impl TokenReader {
     pub fn read(&self, token: &str, clock: &Clock) -> Result<(Claims, TokenId), AuthError> {
         let header = header(token)?;
         let claims = if HMAC.contains(&header.alg) {
-            self.secrets.iter().map(|key| verify(token, key, header.alg)).reduce(first_good)
+            self.secrets.iter().map(|key| self.verify(token, key, header.alg)).reduce(first_good)
         } else {
             let keys = self.key_set.as_ref().map(KeySet::keys).unwrap_or_default();
             keys.iter()
                 .filter(|key| key.algorithms.contains(&header.alg) && (header.kid.is_none() || key.id == header.kid))
-                .map(|key| verify(token, &key.key, header.alg))
+                .map(|key| self.verify(token, &key.key, header.alg))
                 .reduce(first_good)
         };
         let claims = claims.unwrap_or(Err(AuthError::BadToken))?;
         self.judge(&claims, clock.now_ms())?;
         let id = token_id(&claims, token);
         Ok((claims, id))
+    }
+
+    /// One key, one algorithm: the list is what refuses `none` and the confusion of a public key with a secret.
+    fn verify(&self, token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, AuthError> {
+        let mut validation = Validation::new(algorithm);
+        validation.required_spec_claims.clear();
+        // Times, audience and issuer are judged here, against the one clock.
+        (validation.validate_exp, validation.validate_aud) = (false, false);
+        let read = match &self.user_claim {
+            None => jsonwebtoken::decode::<Raw>(token, key, &validation).map(|data| data.claims),
+            Some(claim) => jsonwebtoken::decode(token, key, &validation).and_then(|data| named(data.claims, claim)),
+        };
+        match read {
+            Ok(raw) => Ok(raw.into()),
+            Err(error) if *error.kind() == ErrorKind::InvalidSignature => Err(AuthError::BadSignature),
+            Err(_) => Err(AuthError::BadToken),
+        }
     }
 
     fn judge(&self, claims: &Claims, now_ms: i64) -> Result<(), AuthError> {
@@ -141,17 +161,11 @@ fn header(token: &str) -> Result<Header, AuthError> {
     if header.crit.is_some() { Err(AuthError::BadToken) } else { Ok(header) }
 }
 
-/// One key, one algorithm: the list is what refuses `none` and the confusion of a public key with a secret.
-fn verify(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Claims, AuthError> {
-    let mut validation = Validation::new(algorithm);
-    validation.required_spec_claims.clear();
-    // Times, audience and issuer are judged here, against the one clock.
-    (validation.validate_exp, validation.validate_aud) = (false, false);
-    match jsonwebtoken::decode::<Raw>(token, key, &validation) {
-        Ok(data) => Ok(data.claims.into()),
-        Err(error) if *error.kind() == ErrorKind::InvalidSignature => Err(AuthError::BadSignature),
-        Err(_) => Err(AuthError::BadToken),
-    }
+/// The claims, where another one than `sub` names the user.
+fn named(mut claims: Map<String, Value>, claim: &str) -> jsonwebtoken::errors::Result<Raw> {
+    let user = claims.get(claim).cloned().unwrap_or_default();
+    claims.insert("sub".to_owned(), user);
+    Ok(serde_json::from_value(Value::Object(claims))?)
 }
 
 fn first_good(a: Result<Claims, AuthError>, b: Result<Claims, AuthError>) -> Result<Claims, AuthError> {

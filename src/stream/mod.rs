@@ -25,7 +25,7 @@ mod subscribe; // the same, channel by channel
 
 pub use audience::{Audience, AudienceSpec, Pace};
 pub use broker::{
-    Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink,
+    Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink, Version,
 };
 pub use channel::{Channel, ChannelError};
 pub use condition::{Comparison, Condition};

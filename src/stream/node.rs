@@ -67,7 +67,7 @@ impl Node {
     /// Publishes through the broker. `Ok` means that the broker has accepted it and gave it a position.
     /// `tags` serve filters whose value does not stand in the data itself.
     pub async fn publish(&self, channel: &Channel, data: Bytes, tags: Tags) -> Result<Position, PublishError> {
-        self.publish_message(channel, Outgoing { data, tags, key: None }).await
+        self.publish_message(channel, Outgoing { data, tags, ..Outgoing::default() }).await
     }
 
     /// The same; a message with a key is published once, however often it is tried while the channel's history has it.
@@ -80,6 +80,12 @@ impl Node {
             trace::span(above, "broker.publish", Kind::Producer, began, &[("messaging.destination.name", channel)]);
         }
         published.map_err(|error| PublishError::Unavailable(error.to_string()))
+    }
+
+    /// Tells whoever listens now; it is not kept, and has no position.
+    pub async fn tell(&self, channel: &Channel, data: Bytes) -> Result<(), PublishError> {
+        is_json(&data).map_err(|error| PublishError::NotJson(error.to_string()))?;
+        self.0.broker.tell(channel, data).await.map_err(|error| PublishError::Unavailable(error.to_string()))
     }
 
     /// Several messages of one channel, in order. One that is not JSON is refused alone; where the broker refuses, the

@@ -1,7 +1,7 @@
 //! What is published: data, where it stands in its channel, and the tags that filters look at.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -37,6 +37,8 @@ pub struct Publication {
     pub restart: Option<Mark>,
     /// When this process got it, for the delivery latency.
     pub accepted_at: Instant,
+    /// When it was published, as far as this process knows: a past that was read says how old it is.
+    pub published_at: Instant,
     frames: [OnceLock<Bytes>; Form::COMMON],
     /// Made when the first client asks for another form.
     other_frames: OnceLock<Box<[OnceLock<Bytes>; Form::COUNT - Form::COMMON]>>,
@@ -47,6 +49,7 @@ pub struct Publication {
 
 impl Publication {
     pub fn new(channel: Channel, kind: Kind, data: Bytes, tags: Tags, position: Option<Position>) -> Self {
+        let now = Instant::now();
         Self {
             channel,
             kind,
@@ -55,7 +58,8 @@ impl Publication {
             position,
             key: None,
             restart: None,
-            accepted_at: Instant::now(),
+            accepted_at: now,
+            published_at: now,
             frames: Default::default(),
             other_frames: OnceLock::new(),
             base: OnceLock::new(),
@@ -65,6 +69,12 @@ impl Publication {
 
     pub fn with_key(mut self, key: Option<Arc<str>>) -> Self {
         self.key = key;
+        self
+    }
+
+    /// Published so long ago.
+    pub fn aged(mut self, age: Duration) -> Self {
+        self.published_at = self.accepted_at.checked_sub(age).unwrap_or(self.accepted_at);
         self
     }
 

@@ -29,6 +29,8 @@ pub struct Subscribing {
     pub recover: Recover,
     /// More than so many missed publications are not sent.
     pub most: usize,
+    /// What is older is not told: then nothing is recovered.
+    pub longest: Duration,
     /// Who is to be known on the channel.
     pub attending: Option<Attending>,
 }
@@ -66,7 +68,7 @@ impl Node {
         subscribing: Subscribing,
         reply: impl FnOnce(&Stand) -> Option<Bytes> + Send,
     ) -> bool {
-        let Subscribing { id, audience, then, recover, most, attending } = subscribing;
+        let Subscribing { id, audience, then, recover, most, longest, attending } = subscribing;
         let deadline = Instant::now() + PATIENCE;
         let mut read: Option<Vec<Arc<Publication>>> = None;
         loop {
@@ -95,6 +97,7 @@ impl Node {
             };
             let filter = &audience.spec().filter;
             let missed = missed.filter(|missed| missed.len() <= most);
+            let missed = missed.filter(|missed| missed.iter().all(|one| one.published_at.elapsed() <= longest));
             let mut book = None;
             let recovered = missed.map(|missed| {
                 let recovered = missed.len() as u64;

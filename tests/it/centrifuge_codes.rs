@@ -180,3 +180,119 @@ async fn a_shutdown_is_told_and_the_one_way_hears_all() {
     assert_eq!(closed(&mut one_way).await.0, 3001);
     assert!(ended.await.unwrap().success());
 }
+
+/// What a back end orders.
+async fn order(fanfare: &Fanfare, method: &str, body: Value) {
+    let request = reqwest::Client::new().post(format!("{}/api/{method}", fanfare.url()));
+    let answer = request.header("x-api-key", crate::centrifuge_kit::API_KEY).json(&body).send().await.unwrap();
+    assert_eq!(answer.json::<Value>().await.unwrap()["error"], Value::Null, "{method} {body}");
+}
+
+async fn subscribe(socket: &mut WebSocket, channel: &str) {
+    say(socket, json!({"id": 7, "subscribe": {"channel": channel, "recoverable": true}})).await;
+    let reply = hear(socket).await;
+    assert!(reply["subscribe"].is_object(), "{reply}");
+}
+
+#[tokio::test]
+async fn what_is_ordered_or_too_much_has_its_code() {
+    let more = "[centrifuge]\nmax_connections_per_user = 2\nmax_channels = 2\n";
+    let fanfare = server(Settings::new(), more).await;
+    let mut one = connected(&fanfare, ann()).await;
+    let mut two = connected(&fanfare, ann()).await;
+    let mut third = fanfare.ws("/connection/websocket").await;
+    say(&mut third, json!({"id": 1, "connect": {"token": token(ann())}})).await;
+    assert_eq!(closed(&mut third).await, (3504, "connection limit".to_owned()));
+
+    subscribe(&mut one, "chat:a").await;
+    order(&fanfare, "unsubscribe", json!({"user": "ann", "channel": "chat:a"})).await;
+    let unsubscribe = json!({"code": 2000, "reason": "server unsubscribe"});
+    assert_eq!(hear(&mut one).await, json!({"push": {"channel": "chat:a", "unsubscribe": unsubscribe}}));
+    order(&fanfare, "disconnect", json!({"user": "ann"})).await;
+    assert_eq!(closed(&mut one).await, (3503, "force disconnect".to_owned()));
+    assert_eq!(closed(&mut two).await.0, 3503);
+
+    let many = json!({"sub": "bob", "exp": now_s() + 600, "channels": ["private:a", "private:b", "private:c"]});
+    let mut greedy = fanfare.ws("/connection/websocket").await;
+    say(&mut greedy, json!({"id": 1, "connect": {"token": token(many)}})).await;
+    assert_eq!(closed(&mut greedy).await, (3505, "channel limit".to_owned()));
+
+    // One way there are no errors: what is not permitted ends the connection.
+    let claims = json!({"sub": "bob", "exp": now_s() + 600, "channels": ["private:a"]});
+    let mut one_way = fanfare.ws("/connection/uni_websocket").await;
+    let filter = json!({"key": "k", "cmp": "ex"});
+    say(&mut one_way, json!({"token": token(claims), "subs": {"private:a": {"tf": filter}}})).await;
+    assert_eq!(closed(&mut one_way).await, (3507, "permission denied".to_owned()));
+
+    let claims = json!({"sub": "eve", "exp": now_s() + 600, "jti": "eves"});
+    let mut revoked = connected(&fanfare, claims.clone()).await;
+    let log_out = reqwest::Client::new().post(format!("{}/api/v1/auth/logout", fanfare.url()));
+    let answer = log_out.bearer_auth(token(claims)).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    assert_eq!(closed(&mut revoked).await.0, 3500);
+}
+
+#[tokio::test]
+async fn what_ends_by_time_has_its_code() {
+    let fanfare = server(Settings::new(), "[centrifuge]\nexpired_after_ms = 200\n").await;
+    let mut client = connected(&fanfare, ann()).await;
+    let own = token(json!({"sub": "ann", "channel": "private:x", "exp": now_s() + 2}));
+    say(&mut client, json!({"id": 2, "subscribe": {"channel": "private:x", "token": own}})).await;
+    let reply = hear(&mut client).await;
+    assert_eq!((&reply["subscribe"]["expires"], reply["subscribe"]["ttl"].is_u64()), (&json!(true), true), "{reply}");
+    let unsubscribe = json!({"code": 2501, "reason": "subscription expired"});
+    assert_eq!(hear(&mut client).await, json!({"push": {"channel": "private:x", "unsubscribe": unsubscribe}}));
+
+    order(&fanfare, "subscribe", json!({"user": "ann", "channel": "private:y", "expire_at": now_s() + 1})).await;
+    assert!(hear(&mut client).await["push"]["subscribe"].is_object());
+    assert_eq!(closed(&mut client).await, (3006, "subscription expired".to_owned()));
+
+    let mut client = connected(&fanfare, ann()).await;
+    let over = token(json!({"sub": "ann", "channel": "private:x", "exp": now_s() + 60, "expire_at": now_s() - 60}));
+    say(&mut client, json!({"id": 2, "subscribe": {"channel": "private:x", "token": over}})).await;
+    assert_eq!(hear(&mut client).await["error"]["code"], 110);
+    // A refresh with other channels, another user, or nothing new.
+    for (claims, code) in [
+        (json!({"sub": "ann", "exp": now_s() + 600, "channels": ["private:z"]}), 3010),
+        (json!({"sub": "bob", "exp": now_s() + 600}), 3500),
+        (json!({"sub": "ann", "exp": now_s() - 600}), 3005),
+    ] {
+        let mut client = connected(&fanfare, ann()).await;
+        say(&mut client, json!({"id": 2, "refresh": {"token": token(claims)}})).await;
+        assert_eq!(closed(&mut client).await.0, code);
+    }
+}
+
+#[tokio::test]
+async fn a_gap_is_told_to_who_can_come_back_and_ends_the_others() {
+    let redis = crate::support::Redis::start().await;
+    let fanfare = server(Settings::new().redis(&redis), "").await;
+    let mut own = connected(&fanfare, ann()).await;
+    subscribe(&mut own, "chat:room").await;
+    let claims = json!({"sub": "bob", "exp": now_s() + 600, "channels": ["chat:room"]});
+    let mut put = connected(&fanfare, claims).await;
+    // The channel's numbering is lost, and with it what may have been missed.
+    redis.command(&["DEL", "fanfare:{chat:room}:meta", "fanfare:{chat:room}:log"]).await;
+    let unsubscribe = json!({"code": 2500, "reason": "insufficient state"});
+    loop {
+        let heard = hear(&mut own).await;
+        if heard["push"]["unsubscribe"].is_object() {
+            break assert_eq!(heard, json!({"push": {"channel": "chat:room", "unsubscribe": unsubscribe}}));
+        }
+    }
+    assert_eq!(closed(&mut put).await, (3010, "insufficient state".to_owned()));
+    subscribe(&mut own, "chat:room").await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_closed_as_slow() {
+    let fanfare = server(Settings::new().env("FANFARE__STREAM__OUTBOX_BYTES", "65536"), "").await;
+    let mut slow = connected(&fanfare, ann()).await;
+    subscribe(&mut slow, "chat:room").await;
+    // More than the sockets' own buffers hold.
+    let data = "x".repeat(60_000);
+    for _ in 0..300 {
+        order(&fanfare, "publish", json!({"channel": "chat:room", "data": data})).await;
+    }
+    assert_eq!(closed(&mut slow).await.0, 3008);
+}

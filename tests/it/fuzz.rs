@@ -53,4 +53,49 @@ proptest! {
     fn filters(value in any::<u8>(), json in "\\{(\"[a-c]\": ?(\"[a-c]?\"|[0-9]|null|\\[1\\]|\\{\\})(, ?\"[a-c]\":\"[a-c]\")?)?\\}|[0-9]|\"[a-z]*\"|\\[\\]") {
         property::filters(&[&[value][..], json.as_bytes()].concat());
     }
+
+    #[test]
+    fn commands(mode in any::<u8>(), message in prop_oneof![
+        vec(any::<u8>(), 0..200),
+        "(\\{\"id\":[0-9]{1,3},\"(connect|subscribe|publish|history|rpc|nothing)\":\\{(\"(channel|data|tf|flag|since)\":(\"x\"|1|\\{\\}|null),?){0,2}\\}\\}\n?){0,3}".prop_map(String::into_bytes),
+    ]) {
+        property::commands(&[&[mode][..], &message].concat());
+    }
+
+    #[test]
+    fn dialects(json in "[ \r\n]?(\\{(\"[a-cé]\": ?(\"[a-cé\\\\n]?\"|-?[0-9]{1,22}|[0-9]\\.[0-9]e[0-9]{1,3}|null|\\[1,\n2\\]|\\{\\})(, ?\"d\":\"[a-c]\")?)?\\}|\"[a-z]*\"|\\[\\])[ \n]?") {
+        property::dialects(json.as_bytes());
+    }
+
+    #[test]
+    fn deltas(cut in any::<u8>(), text in prop_oneof!["[abé日]{0,200}".prop_map(String::into_bytes), vec(any::<u8>(), 0..300)]) {
+        property::deltas(&[&[cut][..], &text].concat());
+    }
+
+    #[test]
+    fn tokens(
+        header in prop_oneof!["\\{\"alg\":\"(HS256|HS384|none|RS256|)\"(,\"kid\":\"[a-z]\")?(,\"crit\":\\[\"b\"\\])?\\}", ".{0,20}"],
+        claims in prop_oneof!["\\{(\"(sub|channel|channels|subs|exp|nbf|aud|iss|info|b64info|jti|role|override)\":(\"[a-z]{0,4}\"|-?[0-9]{1,20}|null|\\[\"a\"\\]|\\{\\}))?\\}", ".{0,40}"],
+    ) {
+        property::tokens(format!("{header}\n{claims}").as_bytes());
+    }
+
+    #[test]
+    fn tag_filters(
+        leaves in vec(("[ta-c]", "(eq|neq|in|nin|ex|nex|sw|ew|ct|lt|lte|gt|gte|no)", "(tag|1|10|-1|a|)"), 1..4),
+        op in "(and|or|not|xor)",
+        json in "\\{(\"[a-c]\":(\"[a-c]?\"|[0-9]{1,2}|null)(,\"[a-c]\":\"[a-c]\")?)?\\}",
+    ) {
+        let leaf = |(key, cmp, val): &(String, String, String)| {
+            format!(r#"{{"key":"{key}","cmp":"{cmp}","val":"{val}","vals":["{val}"]}}"#)
+        };
+        let nodes: Vec<String> = leaves.iter().map(leaf).collect();
+        property::tag_filters(format!("{}\n{json}", nodes[0]).as_bytes());
+        property::tag_filters(format!(r#"{{"op":"{op}","nodes":[{}]}}{}{json}"#, nodes.join(","), "\n").as_bytes());
+    }
+
+    #[test]
+    fn lines(parts in vec("[a, =\\\\\"\n#é0-9.e-]{0,8}", 0..7)) {
+        property::lines(parts.join("\u{1f}").as_bytes());
+    }
 }

@@ -42,6 +42,10 @@ impl Broker for Recorder {
         Ok(Position { offset: published.len() as u64, epoch: "e1".into() })
     }
 
+    async fn tell(&self, _: &Channel, _: Bytes) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     async fn subscribe(&self, _: &Channel) -> Result<(), BrokerError> {
         Ok(())
     }

@@ -42,6 +42,10 @@ impl Broker for Moody {
         Ok(Position { offset: 1, epoch: "e".into() })
     }
 
+    async fn tell(&self, _: &Channel, _: bytes::Bytes) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     async fn subscribe(&self, _: &Channel) -> Result<(), BrokerError> {
         Ok(())
     }

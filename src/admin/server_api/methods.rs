@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Refusal, ServerApi};
-use crate::admin::VERSION;
-use crate::auth::{Identity, Permission};
+use crate::auth::{Identity, Overrides, Permission};
 use crate::session::centrifuge::{Order, Span, Target, clients, control_channel};
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError};
+use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError, Version};
 use crate::wire::centrifuge::{Fault, StreamPosition, Unsubscribed};
 
 /// Codes of close frames that a back end may choose.
@@ -29,18 +27,27 @@ const MOST_CHANNELS: usize = 10_000;
 struct Publishing {
     channel: String,
     channels: Vec<String>,
-    data: Option<Value>,
+    data: Option<Box<RawValue>>,
     b64data: Option<String>,
     tags: BTreeMap<String, String>,
     idempotency_key: Option<String>,
+    /// Whoever listens now gets it, and nobody else.
     skip_history: bool,
+    version: u64,
+    version_epoch: String,
 }
 
 #[derive(Deserialize)]
 struct Subscribing {
     channel: String,
-    info: Option<Value>,
-    data: Option<Value>,
+    /// What others see of the client.
+    info: Option<Box<RawValue>>,
+    b64info: Option<String>,
+    /// What the client gets with the subscription.
+    data: Option<Box<RawValue>>,
+    b64data: Option<String>,
+    #[serde(rename = "override")]
+    overrides: Option<Box<RawValue>>,
     recover_since: Option<StreamPosition>,
     /// Seconds since 1970.
     expire_at: Option<i64>,
@@ -51,6 +58,7 @@ struct Refreshing {
     #[serde(default)]
     expired: bool,
     expire_at: Option<i64>,
+    info: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -87,21 +95,16 @@ struct Naming {
 }
 
 impl ServerApi {
-    pub(super) async fn call(
-        &self,
-        caller: &Identity,
-        method: &str,
-        request: Map<String, Value>,
-    ) -> Result<Value, Refusal> {
+    pub(super) async fn call(&self, caller: &Identity, method: &str, request: &[u8]) -> Result<Value, Refusal> {
         match method {
-            "publish" => self.publish(caller, read(&request)?).await,
-            "broadcast" => self.broadcast(caller, read(&request)?).await,
+            "publish" => self.publish(caller, read(request)?).await,
+            "broadcast" => self.broadcast(caller, read(request)?).await,
             "subscribe" | "unsubscribe" | "disconnect" | "refresh" => {
                 may(caller, caller.may(Permission::Write))?;
-                self.order(method, &request).await
+                self.order(method, request).await
             }
             "presence" | "presence_stats" => {
-                let (channel, options) = self.channel(caller, &read::<OfChannel>(&request)?.channel)?;
+                let (channel, options) = self.channel(caller, &read::<OfChannel>(request)?.channel)?;
                 if !options {
                     return Err(Fault::NotAvailable.into());
                 }
@@ -111,9 +114,9 @@ impl ServerApi {
                     _ => json!({ "num_clients": present.num_clients, "num_users": present.num_users }),
                 })
             }
-            "history" => self.history(caller, read(&request)?).await,
+            "history" => self.history(caller, read(request)?).await,
             "history_remove" => {
-                let (channel, _) = self.channel(caller, &read::<OfChannel>(&request)?.channel)?;
+                let (channel, _) = self.channel(caller, &read::<OfChannel>(request)?.channel)?;
                 may(caller, caller.may_publish(channel.as_str()))?;
                 let broker = self.0.channels.node().broker();
                 broker.forget(&channel).await.map_err(|error| {
@@ -124,36 +127,35 @@ impl ServerApi {
             }
             "channels" => {
                 may(caller, caller.may(Permission::Write))?;
-                let pattern = read::<Naming>(&request)?.pattern;
-                let listened = self.0.channels.node().hub().listened();
-                let passing = listened.iter().filter(|(channel, _)| {
-                    !channel.is_presence() && (pattern.is_empty() || matches(&pattern, channel.as_str()))
-                });
+                let pattern = read::<Naming>(request)?.pattern;
+                let listened = self.0.channels.listened(&pattern).await.into_iter();
                 let all: Map<String, Value> =
-                    passing.map(|(channel, count)| (channel.to_string(), json!({ "num_clients": count }))).collect();
+                    listened.map(|(channel, count)| (channel, json!({ "num_clients": count }))).collect();
                 Ok(json!({ "channels": all }))
             }
             "info" => {
                 may(caller, caller.may(Permission::Write))?;
-                Ok(self.info())
+                Ok(json!({ "nodes": self.0.channels.nodes() }))
             }
             _ => Err(Fault::MethodNotFound.into()),
         }
     }
 
     async fn publish(&self, caller: &Identity, publishing: Publishing) -> Result<Value, Refusal> {
-        let message = message(&publishing)?;
-        self.publish_on(caller, &publishing.channel, message).await
+        let kept = !publishing.skip_history;
+        let name = publishing.channel.clone();
+        self.publish_on(caller, &name, message(publishing)?, kept).await
     }
 
-    async fn broadcast(&self, caller: &Identity, publishing: Publishing) -> Result<Value, Refusal> {
-        let message = message(&publishing)?;
-        if publishing.channels.is_empty() || publishing.channels.len() > MOST_CHANNELS {
+    async fn broadcast(&self, caller: &Identity, mut publishing: Publishing) -> Result<Value, Refusal> {
+        let (kept, channels) = (!publishing.skip_history, std::mem::take(&mut publishing.channels));
+        if channels.is_empty() || channels.len() > MOST_CHANNELS {
             return Err(Fault::BadRequest.into());
         }
-        let mut responses = Vec::with_capacity(publishing.channels.len());
-        for channel in &publishing.channels {
-            responses.push(match self.publish_on(caller, channel, message.clone()).await {
+        let message = message(publishing)?;
+        let mut responses = Vec::with_capacity(channels.len());
+        for channel in &channels {
+            responses.push(match self.publish_on(caller, channel, message.clone(), kept).await {
                 Ok(result) => json!({ "result": result }),
                 Err(refusal) => json!({ "error": refusal }),
             });
@@ -161,31 +163,46 @@ impl ServerApi {
         Ok(json!({ "responses": responses }))
     }
 
-    async fn publish_on(&self, caller: &Identity, name: &str, message: Outgoing) -> Result<Value, Refusal> {
+    async fn publish_on(&self, caller: &Identity, name: &str, message: Outgoing, kept: bool) -> Result<Value, Refusal> {
         let channel = Channel::new(name).map_err(|_| Fault::BadRequest)?;
         may(caller, caller.may_publish(name) && channel != control_channel())?;
-        let published = self.0.channels.node().publish_message(&channel, message).await;
-        let position = published.map_err(|error| match error {
+        if !self.0.channels.fits(name, &message.data) {
+            return Err(Fault::BadRequest.into());
+        }
+        let node = self.0.channels.node();
+        let failed = |error| match error {
             PublishError::NotJson(_) => Fault::BadRequest,
             PublishError::Unavailable(_) => {
                 tracing::warn!(%error, %channel, "a publish failed");
                 Fault::Internal
             }
-        })?;
+        };
+        if !kept {
+            node.tell(&channel, message.data).await.map_err(failed)?;
+            return Ok(json!({}));
+        }
+        let position = node.publish_message(&channel, message).await.map_err(failed)?;
         Ok(json!({ "offset": position.offset, "epoch": position.epoch.as_ref() }))
     }
 
-    async fn order(&self, method: &str, request: &Map<String, Value>) -> Result<Value, Refusal> {
+    async fn order(&self, method: &str, request: &[u8]) -> Result<Value, Refusal> {
         let target: Target = read(request)?;
-        let raw = |value: Option<Value>| value.and_then(|value| serde_json::value::to_raw_value(&value).ok());
         let at_ms = |seconds: Option<i64>| seconds.filter(|at| *at > 0).map(|at| at.saturating_mul(1000));
         let order = match method {
             "subscribe" => {
-                let Subscribing { channel, info, data, recover_since, expire_at } = read(request)?;
-                self.0.channels.options_of(&channel)?;
-                let since = recover_since.map(|since| (since.epoch, since.offset));
-                let (info, data): (Option<Box<RawValue>>, _) = (raw(info), raw(data));
-                Order::Subscribe { channel, info, data, since, expire_at_ms: at_ms(expire_at) }
+                let wish: Subscribing = read(request)?;
+                self.0.channels.options_of(&wish.channel)?;
+                if let Some(overrides) = &wish.overrides {
+                    read::<Overrides>(overrides.get().as_bytes())?;
+                }
+                Order::Subscribe {
+                    channel: wish.channel,
+                    info: json_of(wish.info, wish.b64info)?,
+                    data: json_of(wish.data, wish.b64data)?,
+                    overrides: wish.overrides,
+                    since: wish.recover_since.map(|since| (since.epoch, since.offset)),
+                    expire_at_ms: at_ms(wish.expire_at),
+                }
             }
             "unsubscribe" => {
                 let channel = read::<OfChannel>(request)?.channel;
@@ -202,8 +219,8 @@ impl ServerApi {
                 Order::Disconnect { code, reason }
             }
             _ => {
-                let Refreshing { expired, expire_at } = read(request)?;
-                Order::Refresh { expired, expire_at_ms: at_ms(expire_at) }
+                let Refreshing { expired, expire_at, info } = read(request)?;
+                Order::Refresh { expired, expire_at_ms: at_ms(expire_at), info }
             }
         };
         self.0.channels.tell(target, order).await.map_err(|error| {
@@ -243,22 +260,10 @@ impl ServerApi {
         may(caller, caller.may_publish(name) || caller.may_subscribe(name))?;
         Ok((channel, options.presence))
     }
-
-    fn info(&self) -> Value {
-        let (clients, users) = self.0.channels.connected();
-        let hub = self.0.channels.node().hub();
-        let listened = hub.listened();
-        let subs: u64 = listened.iter().map(|(_, count)| u64::from(*count)).sum();
-        json!({ "nodes": [{
-            "uid": hub.node_id(), "name": self.0.node_name, "version": VERSION, "num_clients": clients,
-            "num_users": users, "num_subs": subs, "num_channels": listened.len(),
-            "uptime": self.0.started.elapsed().as_secs(),
-        }] })
-    }
 }
 
-fn read<T: DeserializeOwned>(request: &Map<String, Value>) -> Result<T, Refusal> {
-    serde_json::from_value(Value::Object(request.clone())).map_err(|_| Fault::BadRequest.into())
+fn read<T: DeserializeOwned>(request: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(request).map_err(|_| Fault::BadRequest.into())
 }
 
 fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
@@ -269,58 +274,25 @@ fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
     Err(Fault::PermissionDenied.into())
 }
 
-fn message(publishing: &Publishing) -> Result<Outgoing, Refusal> {
-    let data = match (&publishing.data, &publishing.b64data) {
-        (Some(data), _) => Bytes::from(data.to_string()),
-        (None, Some(text)) => BASE64_STANDARD.decode(text).map(Bytes::from).map_err(|_| Fault::BadRequest)?,
-        (None, None) => return Err(Fault::BadRequest.into()),
-    };
-    let key: Option<Arc<str>> = publishing.idempotency_key.as_deref().map(Into::into);
+fn message(publishing: Publishing) -> Result<Outgoing, Refusal> {
+    let Publishing { data, b64data, tags, idempotency_key, skip_history, version, version_epoch, .. } = publishing;
+    let data = json_of(data, b64data)?.ok_or(Fault::BadRequest)?;
+    let key: Option<Arc<str>> = idempotency_key.map(Into::into);
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MOST_KEY_BYTES) {
         return Err(Fault::BadRequest.into());
     }
-    // Who published is the server's to say; and what has a number is kept.
-    if publishing.tags.contains_key(CLIENT_INFO) || publishing.skip_history {
+    // Who published is the server's to say. And what nobody keeps is the data alone, known to nobody by name or number.
+    let more_than_data = !tags.is_empty() || key.is_some() || version > 0;
+    if tags.contains_key(CLIENT_INFO) || (skip_history && more_than_data) {
         return Err(Fault::BadRequest.into());
     }
-    Ok(Outgoing { data, tags: publishing.tags.clone().into_iter().collect(), key })
+    let version = (version > 0).then_some(Version { number: version, of: version_epoch });
+    Ok(Outgoing { data: String::from(Box::<str>::from(data)).into(), tags: tags.into_iter().collect(), key, version })
 }
 
-/// `*` stands for anything, `?` for one character.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        if p < pattern.len() && pattern[p] == b'*' {
-            star = Some((p, n));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == name[n]) {
-            (p, n) = (p + 1, n + 1);
-        } else if let Some((at, taken)) = star {
-            star = Some((at, taken + 1));
-            (p, n) = (at + 1, taken + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_as_shells_do() {
-        for (pattern, name, expected) in [
-            ("price:*", "price:updates", true),
-            ("*", "", true),
-            ("p*e:*s", "price:updates", true),
-            ("price:?", "price:ab", false),
-            ("price", "price:x", false),
-            ("a*b*c", "a-b-b-c", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
+/// What is given as it is or in base64; JSON in either case.
+fn json_of(plain: Option<Box<RawValue>>, in_base64: Option<String>) -> Result<Option<Box<RawValue>>, Refusal> {
+    let Some(text) = in_base64.filter(|text| plain.is_none() && !text.is_empty()) else { return Ok(plain) };
+    let bytes = BASE64_STANDARD.decode(text).map_err(|_| Fault::BadRequest)?;
+    read(&bytes).map(Some)
 }

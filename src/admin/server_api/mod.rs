@@ -4,7 +4,6 @@ mod methods; // what each method does
 pub mod routes;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
 
@@ -17,14 +16,11 @@ pub struct ServerApi(Arc<Inner>);
 
 struct Inner {
     channels: Channels,
-    /// What this node is called.
-    node_name: String,
-    started: Instant,
 }
 
 impl ServerApi {
-    pub fn new(channels: Channels, node_name: String) -> Self {
-        Self(Arc::new(Inner { channels, node_name, started: Instant::now() }))
+    pub fn new(channels: Channels) -> Self {
+        Self(Arc::new(Inner { channels }))
     }
 }
 

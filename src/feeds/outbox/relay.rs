@@ -130,7 +130,7 @@ impl Relay {
                     let (data, key) = (Bytes::from(row.data), key(row.id, row.created_at));
                     ids.push(row.id);
                     texts.push(data.clone());
-                    messages.push(Outgoing { data, tags, key: Some(key) });
+                    messages.push(Outgoing { data, tags, key: Some(key), ..Outgoing::default() });
                 }
                 Err(error) => self.refuse(&row, &error, done),
             }

@@ -60,10 +60,13 @@ impl Session {
         if place.options.publication_data_format == DataFormat::JsonObject && !is_object {
             return Err(Fault::BadRequest.into());
         }
+        if !self.channels.fits(place.channel.as_str(), &data) {
+            return Err(Fault::BadRequest.into());
+        }
         let info = self.info_on(&name);
         let info = serde_json::to_string(&info).map_err(|_| Fault::Internal)?;
         let tags = vec![(CLIENT_INFO.to_owned(), info)];
-        let message = Outgoing { data, tags, key: None };
+        let message = Outgoing { data, tags, ..Outgoing::default() };
         let published = self.channels.node().publish_message(&place.channel, message).await;
         published.map_err(|error| match error {
             PublishError::NotJson(_) => Fault::BadRequest,
@@ -185,6 +188,7 @@ impl Channels {
         let past = broker.history(channel, after).await.map_err(failed)?;
         let (epoch, offset) = top(&past.position);
         let mut publications: Vec<_> = past.publications;
+        publications.retain(|one| one.published_at.elapsed() <= options.history_ttl());
         if reverse {
             publications.reverse();
             publications.retain(|one| since.as_ref().is_none_or(|since| one.offset() < since.offset));

@@ -51,7 +51,8 @@ impl Session {
         }
         let wanted = self.server_side(&request.subs, &claims, &who)?;
         let (expires, ttl) = lifetime(who.ends_at_ms, now);
-        let known = Known { user: who.user.clone(), queue: self.queue.clone() };
+        let session = self.session.clone();
+        let known = Known { user: who.user.clone(), queue: self.queue.clone(), session };
         self.channels.0.known.insert(self.name.clone(), known);
         self.who = Some(who);
         // What the channels bring comes behind the answer that names them.
@@ -90,7 +91,9 @@ impl Session {
         let native = self.signs.is_native();
         let ping = if native { 0 } else { self.channels.node().hub().options().ping_interval_s.max(2) as u32 };
         if self.encoding == Encoding::Bare {
-            let connect = Some(ConnectPush { client, version, subs, expires, ttl, ping });
+            let session = self.session.clone().unwrap_or_default();
+            let node = self.channels.uid();
+            let connect = Some(ConnectPush { client, version, subs, expires, ttl, ping, session, node });
             return self.push_frame(Push { connect, ..Push::default() });
         }
         let session = self.emulated.clone().unwrap_or_default();

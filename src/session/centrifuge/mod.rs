@@ -6,6 +6,7 @@
 mod commands; // publish, presence, history and the rest
 mod connect; // who the client is
 mod emulation; // the same over HTTP, both ways
+mod nodes; // who else there is, and who is on which channels
 mod options;
 mod orders; // what back ends tell sessions
 mod peer; // the shard's end of a session
@@ -15,18 +16,22 @@ mod subscribe; // a channel for the client
 
 pub use commands::{Past, Span, clients};
 pub use emulation::{emulation, http_stream, sse, uni_http_stream, uni_sse};
+pub use nodes::NodeInfo;
 pub use options::{CentrifugeOptions, ChannelOptions, ChannelOptionsError, check};
 pub use orders::{Order, Target, control_channel};
+pub use rules::tag_filter;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::request::Parts;
 use axum::response::Response;
 use dashmap::DashMap;
+use regex::Regex;
 use tokio::sync::mpsc;
 
 use self::emulation::Inlet;
+use self::nodes::Nodes;
 use self::orders::Known;
 use self::peer::{Signs, Talker};
 use self::session::{Line, Session};
@@ -60,7 +65,14 @@ pub(super) struct Shared {
     known: DashMap<String, Known>,
     /// Those whose commands come by requests of their own, by session.
     emulated: DashMap<String, Inlet>,
+    nodes: Nodes,
+    /// What the parts of channels' names behind the namespace have to be, by namespace.
+    regexes: HashMap<String, Regex>,
+    check: OnceLock<Box<MessageCheck>>,
 }
+
+/// Whether a message may be published on a channel.
+pub type MessageCheck = dyn Fn(&str, &[u8]) -> bool + Send + Sync;
 
 impl Channels {
     pub fn new(
@@ -72,6 +84,9 @@ impl Channels {
         clock: Clock,
     ) -> Self {
         let history: HistoryOptions = sessions.node().hub().options().history.clone();
+        let patterns = namespaces.iter().chain([&without_namespace]);
+        let regexes = patterns.filter_map(|one| Some((one.name.clone(), one.regex()?)));
+        let regexes = regexes.collect();
         let namespaces = namespaces.into_iter().map(|namespace| (namespace.name.clone(), namespace)).collect();
         Self(Arc::new(Shared {
             sessions,
@@ -83,7 +98,20 @@ impl Channels {
             clock,
             known: DashMap::new(),
             emulated: DashMap::new(),
+            nodes: Nodes::new(),
+            regexes,
+            check: OnceLock::new(),
         }))
+    }
+
+    /// Has every message looked at before it is published; once.
+    pub fn checking(&self, check: Box<MessageCheck>) {
+        let _ = self.0.check.set(check);
+    }
+
+    /// Whether what is to be published is what the channel's schema says.
+    pub fn fits(&self, channel: &str, data: &[u8]) -> bool {
+        self.0.check.get().is_none_or(|check| check(channel, data))
     }
 
     pub fn node(&self) -> &Node {

@@ -1,5 +1,8 @@
 //! Settings of the channel protocol: the connection's bounds, and what each namespace's channels can.
 
+use std::time::Duration;
+
+use regex::Regex;
 use serde::Deserialize;
 
 use crate::stream::HistoryOptions;
@@ -52,7 +55,7 @@ pub struct ChannelOptions {
     pub force_push_join_leave: bool,
     /// Publications that clients can look back to, at most `stream.history.messages`. 0: none.
     pub history_size: usize,
-    /// For how long, at most `stream.history.age_s`; it may be longer.
+    /// For how long, at most `stream.history.age_s`.
     pub history_ttl_s: u64,
     pub allow_positioning: bool,
     pub force_positioning: bool,
@@ -73,6 +76,12 @@ pub struct ChannelOptions {
     pub allow_presence_for_anonymous: bool,
     /// `news#7,9`: for users 7 and 9.
     pub allow_user_limited_channels: bool,
+    /// What the name has to match behind the namespace, as a regular expression. Unset: any.
+    pub channel_regex: Option<String>,
+    /// In cache mode: the newest comes with every subscription, whether the client asks for it or not.
+    pub auto_cache_recover: bool,
+    /// Taken for the sake of other servers' settings: patches are made for all who ask for them.
+    pub delta_publish: bool,
     /// `["fossil"]`: publications can come as patches.
     pub allowed_delta_types: Vec<String>,
     /// Whether subscribers can filter by tags and fields.
@@ -115,6 +124,10 @@ pub enum ChannelOptionsError {
     NoHistory(String),
     #[error("{0}: allowed_delta_types knows \"fossil\" only")]
     Delta(String),
+    #[error("{0}: channel_regex is no regular expression: {1}")]
+    Regex(String, String),
+    #[error("{0}: auto_cache_recover needs force_recovery_mode = \"cache\"")]
+    NoCache(String),
     #[error("centrifuge: every bound but max_connections_per_user is at least 1")]
     Zero,
 }
@@ -143,6 +156,15 @@ impl ChannelOptions {
         self.history_size > 0 && self.history_ttl_s > 0
     }
 
+    pub(super) fn history_ttl(&self) -> Duration {
+        Duration::from_secs(self.history_ttl_s)
+    }
+
+    /// It has been checked at the start.
+    pub(super) fn regex(&self) -> Option<Regex> {
+        self.channel_regex.as_deref().and_then(|regex| Regex::new(regex).ok())
+    }
+
     fn check(&self, history: &HistoryOptions) -> Result<(), ChannelOptionsError> {
         let name = || if self.name.is_empty() { "channel".to_owned() } else { format!("namespaces: {}", self.name) };
         if (self.history_size > 0) != (self.history_ttl_s > 0) {
@@ -154,6 +176,12 @@ impl ChannelOptions {
         let past = [self.allow_positioning, self.force_positioning, self.allow_recovery, self.force_recovery];
         if past.contains(&true) && !self.has_history() {
             return Err(ChannelOptionsError::NoHistory(name()));
+        }
+        if let Some(Err(error)) = self.channel_regex.as_deref().map(Regex::new) {
+            return Err(ChannelOptionsError::Regex(name(), error.to_string()));
+        }
+        if self.auto_cache_recover && self.force_recovery_mode != RecoveryMode::Cache {
+            return Err(ChannelOptionsError::NoCache(name()));
         }
         if self.allowed_delta_types.iter().any(|kind| kind != "fossil") {
             return Err(ChannelOptionsError::Delta(name()));

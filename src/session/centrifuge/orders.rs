@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Channels;
+use super::nodes::{EVERY, NodeInfo};
 use super::peer::Input;
 use super::session::{Failed, Session};
 use super::subscribe::Wish;
@@ -26,6 +27,8 @@ const ROOM: usize = 4_096;
 pub(super) struct Known {
     pub user: Arc<str>,
     pub queue: mpsc::WeakSender<Input>,
+    /// What its connect reply calls the session, where it does.
+    pub session: Option<String>,
 }
 
 /// Whose connections an order is for; both given, both must hold.
@@ -35,6 +38,8 @@ pub struct Target {
     pub user: String,
     /// One connection. Empty: all of the user's.
     pub client: String,
+    /// One connection by its session. Empty: all of the user's.
+    pub session: String,
     /// Connections that are spared.
     pub whitelist: Vec<String>,
 }
@@ -48,6 +53,9 @@ pub enum Order {
         info: Option<Box<RawValue>>,
         #[serde(default)]
         data: Option<Box<RawValue>>,
+        /// As tokens have it.
+        #[serde(default)]
+        overrides: Option<Box<RawValue>>,
         /// Epoch and offset to recover from.
         #[serde(default)]
         since: Option<(String, u64)>,
@@ -66,13 +74,16 @@ pub enum Order {
     Refresh {
         expired: bool,
         expire_at_ms: Option<i64>,
+        /// What others see of the client from now on.
+        #[serde(default)]
+        info: Option<Box<RawValue>>,
     },
 }
 
 /// What nodes tell one another.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Letter {
+pub(super) enum Letter {
     Order {
         target: Target,
         order: Order,
@@ -83,6 +94,26 @@ enum Letter {
         session: String,
         /// In base64.
         data: String,
+    },
+    /// A node is there, and how it is.
+    Node(NodeInfo),
+    /// It ends.
+    Gone {
+        node: String,
+    },
+    /// Which channels have somebody on them?
+    Which {
+        question: String,
+        node: String,
+        pattern: String,
+    },
+    Those {
+        question: String,
+        node: String,
+        /// Who has asked.
+        to: String,
+        channels: Vec<(String, u64)>,
+        last: bool,
     },
 }
 
@@ -102,7 +133,7 @@ impl Channels {
         self.send(&Letter::Commands { node, session, data: BASE64_STANDARD.encode(data) }).await
     }
 
-    async fn send(&self, letter: &Letter) -> Result<(), PublishError> {
+    pub(super) async fn send(&self, letter: &Letter) -> Result<(), PublishError> {
         let letter = serde_json::to_vec(letter);
         let letter = letter.map_err(|error| PublishError::NotJson(error.to_string()))?;
         self.node().publish(&control_channel(), letter.into(), Tags::new()).await.map(|_| ())
@@ -120,23 +151,59 @@ impl Channels {
                 () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
             }
         };
+        // Where one process is all there is, nobody needs to be told.
+        let shared = self.node().broker().is_shared();
+        let mut due = tokio::time::interval(EVERY);
         loop {
             let publication = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 next = heard.next() => next,
-            };
-            let Some(publication) = publication else { return };
-            match serde_json::from_slice::<Letter>(&publication.data) {
-                Ok(Letter::Order { target, order }) => self.pass_on(&target, &order),
-                Ok(Letter::Commands { node, session, data }) if node == self.node().hub().node_id() => {
-                    match BASE64_STANDARD.decode(data) {
-                        Ok(data) => _ = self.commanded(&session, &data).await,
-                        Err(error) => tracing::warn!(%error, "forwarded commands are not understood"),
-                    }
+                _ = due.tick(), if shared => {
+                    self.say_here().await;
+                    continue;
                 }
-                Ok(Letter::Commands { .. }) => {}
+            };
+            let Some(publication) = publication else { break };
+            match serde_json::from_slice::<Letter>(&publication.data) {
+                Ok(letter) => self.read(letter).await,
                 Err(error) => tracing::warn!(%error, "an order is not understood"),
             }
+        }
+        if shared {
+            let gone = Letter::Gone { node: self.uid() };
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.send(&gone)).await;
+        }
+    }
+
+    async fn say_here(&self) {
+        if let Err(error) = self.send(&Letter::Node(self.node_info())).await {
+            tracing::debug!(%error, "the other nodes were not told that this one is there");
+        }
+    }
+
+    async fn read(&self, letter: Letter) {
+        let own = self.uid();
+        match letter {
+            Letter::Order { target, order } => self.pass_on(&target, &order),
+            Letter::Commands { node, session, data } if node == own => match BASE64_STANDARD.decode(data) {
+                Ok(data) => _ = self.commanded(&session, &data).await,
+                Err(error) => tracing::warn!(%error, "forwarded commands are not understood"),
+            },
+            Letter::Commands { .. } => {}
+            Letter::Node(info) if info.uid == own => {}
+            // Who is new does not know this one yet.
+            Letter::Node(info) => {
+                if self.0.nodes.heard(info) {
+                    self.say_here().await;
+                }
+            }
+            Letter::Gone { node } => self.0.nodes.gone(&node),
+            Letter::Which { node, .. } if node == own => {}
+            Letter::Which { question, node, pattern } => self.tell_listened(question, node, &pattern).await,
+            Letter::Those { question, node, to, channels, last } if to == own => {
+                self.0.nodes.answered(&question, node, channels, last).await;
+            }
+            Letter::Those { .. } => {}
         }
     }
 
@@ -149,6 +216,7 @@ impl Channels {
         };
         let meant = |name: &str, known: &Known| {
             (target.client.is_empty() || target.client == name)
+                && (target.session.is_empty() || known.session.as_ref() == Some(&target.session))
                 && *target.user == *known.user
                 && !target.whitelist.iter().any(|spared| spared == name)
         };
@@ -188,16 +256,17 @@ impl Session {
                 Ok(())
             }
             Order::Refresh { expired: true, .. } => Err(Disconnect::Expired),
-            Order::Refresh { expire_at_ms, .. } => {
+            Order::Refresh { expire_at_ms, info, .. } => {
                 let now = self.channels.0.clock.now_ms();
                 let Some(who) = &mut self.who else { return Ok(()) };
+                who.info = info.or(who.info.take());
                 who.ends_at_ms = expire_at_ms;
                 let (expires, ttl) = super::connect::lifetime(expire_at_ms, now);
                 let push = Push { refresh: Some(Refresh { expires, ttl }), ..Push::default() };
                 self.client.send(self.push_frame(push)).await;
                 Ok(())
             }
-            Order::Subscribe { channel, info, data, since, expire_at_ms } => {
+            Order::Subscribe { channel, info, data, overrides, since, expire_at_ms } => {
                 if self.subs.contains_key(&channel) || self.who.is_none() {
                     return Ok(());
                 }
@@ -208,7 +277,8 @@ impl Session {
                 let json = |raw: Option<Box<RawValue>>| {
                     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).map(Info::Json)
                 };
-                let sub = ServerSub { info: json(info), data: json(data), ..ServerSub::default() };
+                let overrides = overrides.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+                let sub = ServerSub { info: json(info), data: json(data), overrides };
                 let (encoding, name) = (self.encoding, channel.clone());
                 let taken = self.take(Wish::of_server(request, sub), move |result| {
                     let subscribe = Subscribe {

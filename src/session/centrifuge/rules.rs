@@ -58,6 +58,10 @@ impl Channels {
             None => &self.0.without_namespace,
             Some((namespace, _)) => self.0.namespaces.get(namespace).ok_or(Fault::UnknownChannel)?,
         };
+        let rest = bare.split_once(':').map_or(bare, |(_, rest)| rest);
+        if self.0.regexes.get(&options.name).is_some_and(|regex| !regex.is_match(rest)) {
+            return Err(Fault::BadRequest);
+        }
         let private = name.starts_with('$');
         Ok(Place { channel, alias: None, filter: Filter::default(), options, feed: None, private, users })
     }
@@ -180,7 +184,7 @@ impl Asking<'_> {
 const MOST_NODES: usize = 100;
 
 /// Checks a client's tag filter.
-pub(super) fn tag_filter(node: &FilterNode) -> Result<crate::stream::Condition, Fault> {
+pub fn tag_filter(node: &FilterNode) -> Result<crate::stream::Condition, Fault> {
     let mut left = MOST_NODES;
     condition(node, &mut left).ok_or(Fault::BadRequest)
 }

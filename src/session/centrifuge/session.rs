@@ -67,6 +67,8 @@ pub(super) struct Session {
     pub queue: mpsc::WeakSender<Input>,
     /// Its name for `/emulation`, where commands come that way.
     pub emulated: Option<String>,
+    /// What back ends may call it by.
+    pub session: Option<String>,
     opened: Instant,
     /// Commands that may come now, and as of when.
     budget: (f64, Instant),
@@ -87,7 +89,9 @@ impl Session {
         let Line { client, encoding, signs, shown, emulated, queue } = line;
         let now = Instant::now();
         let most = f64::from(channels.0.options.max_commands_per_s);
+        let named = || (encoding == Encoding::Bare).then(|| uuid::Uuid::new_v4().to_string());
         Self {
+            session: emulated.clone().or_else(named),
             name: client.name(),
             channels,
             client,
@@ -131,8 +135,7 @@ impl Session {
                     _ => Ok(()),
                 },
             };
-            self.forget_evicted();
-            end = step.err();
+            end = step.and_then(|()| self.forget_evicted()).err();
         }
         if let Some(why) = end {
             self.client.close(Close::Channels(why), None).await;
@@ -141,7 +144,7 @@ impl Session {
     }
 
     async fn input(&mut self, input: Input) -> Result<(), Disconnect> {
-        self.forget_evicted();
+        self.forget_evicted()?;
         match input {
             Input::Frame(frame) => {
                 self.signs.taken(frame.len());
@@ -252,12 +255,18 @@ impl Session {
         self.channels.0.sessions.gate().is_open()
     }
 
-    /// The hub has ended them, and told the client.
-    fn forget_evicted(&mut self) {
+    /// The hub has ended them, and told the client. To what the server has put it on it cannot come back by itself.
+    fn forget_evicted(&mut self) -> Result<(), Disconnect> {
         let evicted = self.signs.evicted();
+        let mut server_side = false;
         if !evicted.is_empty() {
-            self.subs.retain(|_, sub| !evicted.contains(&sub.id));
+            self.subs.retain(|_, sub| {
+                let gone = evicted.contains(&sub.id);
+                server_side |= gone && sub.server_side;
+                !gone
+            });
         }
+        if server_side { Err(Disconnect::InsufficientState) } else { Ok(()) }
     }
 
     /// Until the next thing that happens by itself.

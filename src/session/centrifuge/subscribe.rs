@@ -134,11 +134,12 @@ impl Session {
             then,
             recover: terms.recover(&request),
             most: self.channels.0.options.max_publications.min(options.history_size),
+            longest: options.history_ttl(),
             attending,
         };
         let (encoding, name) = (self.encoding, request.channel.clone());
         let mut result = None;
-        let refuses = request.flag & REJECT_UNRECOVERED != 0;
+        let refuses = request.flag & REJECT_UNRECOVERED != 0 && request.recover;
         let taken = self.channels.node().subscribe(&self.client, subscribing, |stand| {
             if refuses && terms.recovering && stand.recovered.is_none() {
                 return None;
@@ -243,8 +244,8 @@ impl Terms {
         let recoverable = overrides.force_recovery.unwrap_or(options.force_recovery) || wanted;
         let forced = overrides.force_positioning.unwrap_or(options.force_positioning);
         let positioned = recoverable || forced || (request.positioned && options.allow_positioning);
-        let recovering = recoverable && request.recover;
         let cache = options.force_recovery_mode == RecoveryMode::Cache;
+        let recovering = recoverable && (request.recover || (cache && options.auto_cache_recover));
         Self { positioned, recoverable, recovering, cache }
     }
 

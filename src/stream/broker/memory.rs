@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dashmap::DashMap;
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -12,7 +13,7 @@ use tokio::sync::Mutex;
 use super::super::history::{History, HistoryOptions};
 use super::super::publication::Kind;
 use super::super::{Channel, Mark, Position, Publication};
-use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
+use super::{Broker, BrokerError, Outgoing, Past, SharedSink, Version};
 
 /// Settings of the broker within the process.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,12 +40,14 @@ pub struct Memory {
 
 /// One channel.
 struct Line {
-    /// Everybody publishes through this process: the local numbering stays where it is.
+    /// The local numbering is of what nobody keeps.
     mark: Mark,
     subscribed: bool,
     history: History,
     /// Keys of what the history holds.
     keys: HashMap<Arc<str>, u64>,
+    /// The newest that was published, where publications have any.
+    version: Option<Version>,
 }
 
 impl Memory {
@@ -66,6 +69,7 @@ impl Memory {
             subscribed: false,
             history: History::new(self.history.clone()),
             keys: HashMap::new(),
+            version: None,
         };
         Ok(self.channels.entry(channel.clone()).or_insert_with(|| Arc::new(Mutex::new(fresh()))).clone())
     }
@@ -88,12 +92,18 @@ impl Broker for Memory {
         if let Some(offset) = message.key.as_ref().and_then(|key| line.keys.get(key)) {
             return Ok(Position { offset: *offset, epoch: line.mark.shared.epoch.clone() });
         }
+        if let Some(version) = message.version {
+            if line.version.as_ref().is_some_and(|had| had.of == version.of && had.number >= version.number) {
+                return Ok(line.mark.shared.clone());
+            }
+            line.version = Some(version);
+        }
         let position = line.mark.shared.next();
         line.mark.reach(&position);
         if let Some(key) = &message.key {
             line.keys.insert(key.clone(), position.offset);
         }
-        let Outgoing { data, tags, key } = message;
+        let Outgoing { data, tags, key, .. } = message;
         let publication = Publication::new(channel.clone(), Kind::Data, data, tags, Some(position.clone()));
         let publication = Arc::new(publication.with_key(key));
         if line.subscribed {
@@ -105,6 +115,18 @@ impl Broker for Memory {
             }
         }
         Ok(position)
+    }
+
+    async fn tell(&self, channel: &Channel, data: Bytes) -> Result<(), BrokerError> {
+        let entry = self.channel(channel)?;
+        let mut line = entry.lock().await;
+        let position = line.mark.local.next();
+        line.mark.reach(&position);
+        if line.subscribed {
+            let told = Publication::new(channel.clone(), Kind::Data, data, Vec::new(), Some(position));
+            self.sink.deliver(Arc::new(told)).await;
+        }
+        Ok(())
     }
 
     async fn subscribe(&self, channel: &Channel) -> Result<(), BrokerError> {

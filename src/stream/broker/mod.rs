@@ -36,6 +36,8 @@ pub trait Broker: Send + Sync {
     }
     /// With a key that the history still holds, nothing is published again and the first one's position is answered.
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError>;
+    /// Tells what nobody keeps: whoever listens now gets it, without a number that all nodes share.
+    async fn tell(&self, channel: &Channel, data: Bytes) -> Result<(), BrokerError>;
     /// Several of one channel, in order; the same as one after the other until one is refused. Answers where each stands,
     /// and why there are fewer than asked for, in which case some of those may have been published all the same.
     async fn publish_all(&self, channel: &Channel, messages: Vec<Outgoing>) -> (Vec<Position>, Option<BrokerError>) {
@@ -76,6 +78,16 @@ pub struct Outgoing {
     pub tags: Tags,
     /// The publisher's own name for it: published once, however often it is tried.
     pub key: Option<Arc<str>>,
+    /// Which of several states of one thing it is: after a newer one it is not published.
+    pub version: Option<Version>,
+}
+
+/// States of a thing are numbered by whoever publishes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub number: u64,
+    /// Numbers of another name do not count.
+    pub of: String,
 }
 
 /// A channel's kept publications after some offset.

@@ -283,6 +283,13 @@ pub struct ConnectPush {
     #[prost(uint32, tag = "7")]
     #[serde(skip_serializing_if = "is_default")]
     pub ping: u32,
+    /// What back ends may call it by.
+    #[prost(string, tag = "9")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub session: String,
+    #[prost(string, tag = "10")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub node: String,
 }
 
 #[derive(Clone, PartialEq, Message, Serialize)]

@@ -124,10 +124,17 @@ impl Link {
             Value::Bytes(message.data),
             message.key.as_deref().unwrap_or("").into(),
         ];
-        let args = args.into_iter().chain(self.keeping()).collect::<Vec<_>>();
+        let version = message.version.map(|version| [version.number.to_string().into(), version.of.into()]);
+        let args = args.into_iter().chain(self.keeping()).chain(version.into_iter().flatten()).collect::<Vec<_>>();
         let script = self.scripts.publish.evalsha_with_reload(&self.publisher, keys(channel), args).await;
         let (offset, epoch, _repeated): (u64, String, i64) = script.map_err(unavailable)?;
         Ok(Position { offset, epoch: epoch.into() })
+    }
+
+    /// The data alone, as other programs publish: nodes tell it live, and nobody keeps it.
+    pub async fn tell(&self, channel: &Channel, data: Bytes) -> Result<(), BrokerError> {
+        let sent = self.publisher.publish::<i64, _, _>(channel.as_str(), Value::Bytes(data));
+        within(self.command_timeout, sent).await.map(|_| ())
     }
 
     /// All of them in one step. After an error some may have been published: their keys keep that from happening twice.
@@ -183,11 +190,12 @@ impl Link {
         let args: Vec<Value> =
             vec![Value::Integer(after), new_epoch().into(), number(most), Value::Integer(self.idle_epoch_ms)];
         let read = self.scripts.history.evalsha_with_reload(&self.publisher, keys(channel)[..2].to_vec(), args);
-        let (offset, epoch, envelopes): (u64, String, Vec<Bytes>) = within(self.command_timeout, read).await?;
-        let publications = envelopes.iter().filter_map(|envelope| match Envelope::parse(envelope)? {
+        let (offset, epoch, envelopes, ages): (u64, String, Vec<Bytes>, Vec<u64>) =
+            within(self.command_timeout, read).await?;
+        let publications = envelopes.iter().zip(ages).filter_map(|(envelope, age)| match Envelope::parse(envelope)? {
             Envelope::Publication { position, tags, key, data } => {
                 let publication = Publication::new(channel.clone(), Kind::Data, data, tags, Some(position));
-                Some(Arc::new(publication.with_key(key)))
+                Some(Arc::new(publication.with_key(key).aged(Duration::from_millis(age))))
             }
             Envelope::Canary { .. } => None,
         });

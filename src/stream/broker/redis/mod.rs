@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use fred::interfaces::ClientLike;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -105,6 +106,10 @@ impl Broker for Redis {
 
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         self.link.publish(channel, message).await
+    }
+
+    async fn tell(&self, channel: &Channel, data: Bytes) -> Result<(), BrokerError> {
+        self.link.tell(channel, data).await
     }
 
     async fn publish_all(

@@ -3,7 +3,8 @@
 -- KEYS    the channel's numbering (hash), history (stream), publishers' keys (hash: key -> offset)
 -- ARGV[1] the channel   [2] the nodes' channel   [3] a fresh epoch   [4] the tags as JSON   [5] the data   [6] the key or ''
 -- ARGV[7] most messages kept   [8] most bytes   [9] longest age, ms   [10] how long an idle numbering is kept, ms
--- ARGV[11] PUBLISH, or SPUBLISH on a cluster
+-- ARGV[11] PUBLISH, or SPUBLISH on a cluster   [12] the data's version, and [13] of what, where it has one: an older one
+-- than the newest is not published
 -- Answers the offset, the epoch, and 1 when it was a repetition.
 local meta, log, keys = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HSETNX', meta, 'epoch', ARGV[3]) == 1 then
@@ -17,6 +18,15 @@ if ARGV[6] ~= '' then
     if seen then
         return { tonumber(seen), epoch, 1 }
     end
+end
+if ARGV[12] then
+    local newest = redis.call('HMGET', meta, 'version', 'version_of')
+    local had = newest[1]
+    -- Whole numbers of up to 64 bits, which Lua's own numbers do not hold.
+    if had and newest[2] == ARGV[13] and (#had > #ARGV[12] or (#had == #ARGV[12] and had >= ARGV[12])) then
+        return { tonumber(redis.call('HGET', meta, 'offset') or '0'), epoch, 1 }
+    end
+    redis.call('HSET', meta, 'version', ARGV[12], 'version_of', ARGV[13])
 end
 local offset = redis.call('HINCRBY', meta, 'offset', 1)
 local envelope = offset .. ' ' .. epoch .. ' ' .. #ARGV[6] .. ' ' .. ARGV[4] .. '\n' .. ARGV[6] .. ARGV[5]
