@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
+use crate::feeds::Kept;
 use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::matching::{Matching, batch::routes as batch, bulk::routes as bulk, email::routes as email};
@@ -32,6 +33,7 @@ pub struct Parts {
     pub accounts: Accounts,
     pub sessions: Sessions,
     pub admin: Admin,
+    pub kept: Kept,
     pub inventory: Inventory,
     pub prices: Prices,
     pub progress: Progress,

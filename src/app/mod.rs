@@ -25,7 +25,8 @@ use crate::db::{Db, DbMetrics};
 use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{self, Figures, Outbox, RecordReader, Recorder, Relay, Rows, Source};
+use crate::feeds::{self, Figures, Kept, Outbox, RecordReader, Recorder, Relay, Rows, Source};
+use crate::http::Cache;
 use crate::http::limits::Limits;
 use crate::http::tls::Tls;
 use crate::http::{layers, server};
@@ -118,6 +119,9 @@ impl App {
         let limits = Limits::new(&settings.rate, redis_url, metrics).await;
         let limits = limits.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
         tasks.spawn("rate limits", limits.clone().sweep(tasks.stop()));
+        let cache = Cache::new(&settings.cache, redis_url, metrics).await;
+        let cache = cache.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
+        let kept = Kept { cache, db: db.clone() };
         let origins = settings.edge.allowed_origins.clone();
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
         let sessions =
@@ -145,6 +149,7 @@ impl App {
             accounts,
             sessions,
             admin,
+            kept,
             inventory,
             prices,
             progress,

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod assets;
+pub mod cache; // answers that are kept while their rows stay
 pub mod guard;
 pub mod layers;
 pub mod limits;
@@ -16,6 +17,7 @@ mod origin;
 mod proxies;
 mod trace;
 
+pub use cache::{Answer, Cache};
 pub use body::{BodyError, BoundedBody};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;

@@ -51,7 +51,7 @@ impl Default for EdgeOptions {
 }
 
 /// Smaller bodies do not become shorter by enough to be worth the work.
-const COMPRESS_FROM_BYTES: u64 = 1024;
+pub(super) const COMPRESS_FROM_BYTES: u64 = 1024;
 /// Where a reader of server-sent events stands.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Browsers keep the answer to a preflight this long; Chromium takes no more than two hours.
