@@ -159,6 +159,7 @@ impl App {
         };
         let router = routes::router(parts);
         let router = layers::apply(router, &settings.edge, http_metrics);
+        let router = if tls.is_some() { layers::over_tls(router) } else { router };
         Ok(Self { settings, router, node, db, server_metrics, tls, relay: relaying, tasks, past })
     }
 

@@ -51,7 +51,10 @@ impl Db {
     pub async fn changes(&self) -> Option<Changes> {
         let look = async {
             let rows: Result<Vec<Row>, DbError> = self
-                .primary_rows("SELECT scope, CAST(sum(version) AS BIGINT) AS version FROM changes GROUP BY scope", args![])
+                .primary_rows(
+                    "SELECT scope, CAST(sum(version) AS BIGINT) AS version FROM changes GROUP BY scope",
+                    args![],
+                )
                 .await;
             rows.ok().map(|rows| Changes(rows.into_iter().map(|row| (row.scope, row.version)).collect()))
         };

@@ -59,7 +59,15 @@ impl<T> Page<T> {
         let PageRequest { page, limit } = request;
         let total_pages = (total_items + limit - 1) / limit;
         let has_prev = page > 1 && total_items > 0;
-        let pagination = Pagination { page, limit, total_items, total_pages, has_next: page < total_pages, has_prev, next_cursor: None };
+        let pagination = Pagination {
+            page,
+            limit,
+            total_items,
+            total_pages,
+            has_next: page < total_pages,
+            has_prev,
+            next_cursor: None,
+        };
         Self { items, pagination }
     }
 

@@ -17,8 +17,8 @@ mod origin;
 mod proxies;
 mod trace;
 
-pub use cache::{Answer, Cache};
 pub use body::{BodyError, BoundedBody};
+pub use cache::{Answer, Cache};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;
 pub use extract::{Json, Path, Query, parse};

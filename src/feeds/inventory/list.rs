@@ -44,6 +44,11 @@ impl ListQuery {
         format!("inventory {:?}{}", self.sort_by, if self.descending { " desc" } else { "" })
     }
 
+    /// What a text of [`ListQuery::cursor`] leads to.
+    pub fn cursor_of(&self, text: &str) -> Option<Cursor> {
+        Cursor::parse(Some(text), None, &self.order()).ok().flatten()
+    }
+
     /// Leads behind `item`.
     pub fn cursor(&self, item: &Item, page: i64) -> String {
         let value = match self.sort_by {

@@ -13,8 +13,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use self::messages::{InventoryRow, InventoryUpdate, StockAlert};
 pub use self::list::{ListQuery, SortBy};
+use self::messages::{InventoryRow, InventoryUpdate, StockAlert};
 pub use self::sql::Item;
 pub use self::validate::{ItemChange, NewItem};
 use super::action::Action;

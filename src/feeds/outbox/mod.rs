@@ -76,7 +76,9 @@ impl Outbox {
     ) -> Result<(), StageError> {
         let mut rows = Vec::with_capacity(messages.len());
         for (data, tags) in messages {
-            rows.push(serde_json::json!([data, serde_json::to_string(tags)?]));
+            let mut tags = tags.clone();
+            trace::tag(&mut tags);
+            rows.push(serde_json::json!([data, serde_json::to_string(&tags)?]));
         }
         let sql = tx.by_engine(
             "INSERT INTO outbox (channel, data, tags, created_at)

@@ -85,9 +85,8 @@ pub async fn list(
     };
     let page = after.map_or(page, |after| PageRequest { page: after.page, ..page });
     let key = format!("prices {query:?} {page:?} {fields:?}");
-    let list = |changes: Option<Changes>| async move {
-        Ok(prices.list(&query, page, changes.as_ref()).await?.body(&fields)?)
-    };
+    let list =
+        |changes: Option<Changes>| async move { Ok(prices.list(&query, page, changes.as_ref()).await?.body(&fields)?) };
     kept.list(&headers, &key, Prices::MADE_OF, list).await
 }
 

@@ -12,7 +12,7 @@ use crate::db::Version;
 use crate::telemetry::{Registry, name};
 
 pub(super) struct Memory {
-    kept: Mutex<Kept>,
+    pub(super) kept: Mutex<Kept>,
     /// Who makes which answer now.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     max_bytes: usize,
@@ -22,12 +22,12 @@ pub(super) struct Memory {
 }
 
 #[derive(Default)]
-struct Kept {
-    answers: HashMap<String, Entry>,
-    bytes: usize,
+pub(super) struct Kept {
+    pub(super) answers: HashMap<String, Entry>,
+    pub(super) bytes: usize,
 }
 
-struct Entry {
+pub(super) struct Entry {
     version: Version,
     /// Before its making began.
     began: Instant,

@@ -23,6 +23,7 @@ use prometheus_client::metrics::family::Family;
 use serde::{Deserialize, Serialize};
 
 pub use answer::Answer;
+pub(super) use answer::FRESHNESS;
 
 use self::memory::Memory;
 use self::redis::Shared;
@@ -60,11 +61,7 @@ struct Inner {
 
 impl Cache {
     /// With a `redis_url` nodes share their answers.
-    pub async fn new(
-        options: &CacheOptions,
-        redis_url: Option<&str>,
-        registry: &mut Registry,
-    ) -> Result<Self, String> {
+    pub async fn new(options: &CacheOptions, redis_url: Option<&str>, registry: &mut Registry) -> Result<Self, String> {
         let requests = Family::default();
         let help = "Requests for answers that may be kept, by where the answer came from: memory, redis, wait (made for \
                     another meanwhile), made, bypass (nobody could say whether a kept one holds)";
@@ -81,7 +78,8 @@ impl Cache {
     /// Without Redis and with the usual bounds.
     pub fn in_memory() -> Self {
         let options = CacheOptions::default();
-        let memory = Memory::new(options.memory_bytes, Duration::from_secs(options.expires_s), &mut Registry::default());
+        let memory =
+            Memory::new(options.memory_bytes, Duration::from_secs(options.expires_s), &mut Registry::default());
         Self(Arc::new(Inner { enabled: true, memory, shared: None, requests: Family::default() }))
     }
 

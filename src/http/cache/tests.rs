@@ -23,7 +23,8 @@ impl Rows {
             self.made.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Infallible>(format!("{key} {:?} {}", self.version.lock().unwrap(), "x".repeat(3000)).into_bytes())
         };
-        let Ok(answer) = cache.answer(key, async || Some(Version::from(self.version.lock().unwrap().clone())), made).await;
+        let Ok(answer) =
+            cache.answer(key, async || Some(Version::from(self.version.lock().unwrap().clone())), made).await;
         answer
     }
 }
@@ -109,7 +110,9 @@ async fn each_form_has_a_tag_of_its_own_and_any_of_them_is_known() {
     let answer = Answer::new("[1234567890]".repeat(200).into_bytes());
     let asks = |name, value: &str| HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
     let mut tags = Vec::new();
-    for (accepts, coding) in [("", None), ("gzip", Some("gzip")), ("gzip, zstd", Some("zstd")), ("gzip, br", Some("br"))] {
+    for (accepts, coding) in
+        [("", None), ("gzip", Some("gzip")), ("gzip, zstd", Some("zstd")), ("gzip, br", Some("br"))]
+    {
         let response = answer.respond(&asks(header::ACCEPT_ENCODING, accepts));
         let found = response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
         assert_eq!((response.status(), found), (StatusCode::OK, coding));

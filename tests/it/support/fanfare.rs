@@ -181,7 +181,9 @@ async fn spawn(settings: &Settings, folder: &TempDir, listen: &str, log: Log) ->
 }
 
 fn command(settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    // Another build, such as an optimized one, where somebody names it.
+    let binary = std::env::var_os("FANFARE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_fanfare").into());
+    let mut command = Command::new(binary);
     command.env_clear().env("RUST_BACKTRACE", "1");
     for name in ["PATH", "HOME"] {
         if let Some(value) = std::env::var_os(name) {
