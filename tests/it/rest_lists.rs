@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::matching_kit::{job, user};
 use crate::rows_kit::{Rows, body};
 use crate::support::{Fanfare, Postgres, Redis, Settings, eventually, http};
 use fanfare::feeds::inventory::{ListQuery, SortBy};
@@ -59,10 +60,8 @@ async fn fill(server: &Fanfare, from: usize, to: usize) {
     for number in from..to {
         let item = post(server, "/api/v1/inventory", json!({"sku": format!("ITEM-{number}"), "name": "x"})).await;
         post(server, "/api/v1/prices", json!({"inventory_id": item["id"], "selling_price": number})).await;
-        let job =
-            json!({"external_id": format!("J-{number}"), "company_name": "A", "title": "Cook in a small kitchen"});
-        post(server, "/api/v2/jobs", job).await;
-        post(server, "/api/v2/users", json!({"email": format!("u{number}@example.org"), "name": "U"})).await;
+        post(server, "/api/v2/jobs", job(number)).await;
+        post(server, "/api/v2/users", user(number)).await;
         let event = json!([{"eventId": format!("e-{number}"), "eventType": "cell_executed", "userId": format!("u{number}"),
             "eventTime": "2026-11-21T06:47:42Z", "notebookPath": "a.ipynb", "cellId": format!("c{number}")}]);
         post(server, "/api/v1/events", event).await;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Item;
-use super::sql::{columns, with_columns};
+use super::sql::{Count, columns, with_columns};
 use crate::db::{Arg, Db, DbError, Sql};
 use crate::feeds::cursor::Cursor;
 use crate::feeds::page::PageRequest;
@@ -63,11 +63,6 @@ impl ListQuery {
         };
         Cursor { page, by: self.order(), value, id: item.id }.encode()
     }
-}
-
-#[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
 }
 
 /// How many items there are in all.

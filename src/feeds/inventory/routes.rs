@@ -94,7 +94,7 @@ pub async fn list(
     let list = |changes: Option<Changes>| async move {
         Ok(inventory.list(&query, page, changes.as_ref()).await?.body(&fields)?)
     };
-    kept.list(&headers, &key, Inventory::MADE_OF, list).await
+    Ok(kept.list(&key, Inventory::MADE_OF, list).await?.respond(&headers))
 }
 
 #[utoipa::path(get, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Item)))]

@@ -176,3 +176,8 @@ pub async fn adjust(tx: &mut Tx, id: i64, delta: i64, now: DateTime<Utc>) -> Res
 pub async fn delete(tx: &mut Tx, id: i64) -> Result<Option<Item>, DbError> {
     tx.fetch_optional(with_columns!(tx, "DELETE FROM inventory_items WHERE id = $1 RETURNING ", ""), args![id]).await
 }
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Count {
+    pub count: i64,
+}

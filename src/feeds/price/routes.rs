@@ -87,7 +87,7 @@ pub async fn list(
     let key = format!("prices {query:?} {page:?} {fields:?}");
     let list =
         |changes: Option<Changes>| async move { Ok(prices.list(&query, page, changes.as_ref()).await?.body(&fields)?) };
-    kept.list(&headers, &key, Prices::MADE_OF, list).await
+    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(&headers))
 }
 
 #[utoipa::path(get, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Price)))]
@@ -159,7 +159,7 @@ async fn listed(
     let list = |changes: Option<Changes>| async move {
         Ok(prices.history(item, after, page, changes.as_ref()).await?.body(&Fields::default())?)
     };
-    kept.list(headers, &key, Prices::MADE_OF, list).await
+    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(headers))
 }
 
 /// Applies the price that awaits approval. A body may say why.

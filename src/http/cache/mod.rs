@@ -16,8 +16,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
-use axum::response::Response;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use serde::{Deserialize, Serialize};
@@ -136,17 +134,6 @@ impl Cache {
         }
         cache.memory.keep(key, wanted, began, &answer);
         Ok(answer)
-    }
-
-    /// [`Cache::answer`] as a response to a request with these headers.
-    pub async fn respond<E, V: Future<Output = Option<Version>>>(
-        &self,
-        headers: &HeaderMap,
-        key: &str,
-        version: impl Fn() -> V,
-        make: impl Future<Output = Result<Vec<u8>, E>>,
-    ) -> Result<Response, E> {
-        Ok(self.answer(key, version, make).await?.respond(headers))
     }
 
     fn count(&self, from: &'static str) {
