@@ -17,6 +17,7 @@ fn main() -> std::io::Result<()> {
         channels: vec![channel.clone()],
         filter: Filter::default(),
         pace: Default::default(),
+        alias: None,
     };
     let specs = (0..CONNECTIONS).map(|i| spec(Dialect::ALL[i % Dialect::ALL.len()])).collect();
     let mut probe = Probe::new(specs)?;

@@ -25,6 +25,7 @@ fn spec(filter: Filter) -> AudienceSpec {
         channels: vec![channel()],
         filter,
         pace: Default::default(),
+        alias: None,
     }
 }
 

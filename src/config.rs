@@ -26,6 +26,7 @@ use crate::http::server::ServerOptions;
 use crate::queue::QueueOptions;
 use crate::series::{InfluxOptions, SeriesOptions};
 use crate::session::LimitOptions;
+use crate::session::centrifuge::{self, CentrifugeOptions, ChannelOptions};
 use crate::stream::{HubOptions, MemoryOptions, RedisOptions};
 use crate::telemetry::TelemetryOptions;
 
@@ -45,6 +46,11 @@ pub struct Settings {
     pub rate: RateOptions,
     pub cache: CacheOptions,
     pub stream: HubOptions,
+    pub centrifuge: CentrifugeOptions,
+    /// Of channels without a namespace.
+    pub channel: ChannelOptions,
+    #[serde(default)]
+    pub namespaces: Vec<ChannelOptions>,
     pub memory: MemoryOptions,
     pub redis: Redis,
     pub database: Database,
@@ -232,6 +238,7 @@ impl Settings {
         self.auth.check()?;
         self.telemetry.check()?;
         self.queue.check()?;
+        centrifuge::check(&self.centrifuge, &self.channel, &self.namespaces, &self.stream.history)?;
         self.progress.check()?;
         ensure!(
             self.progress.journal != JournalChoice::Redis || self.redis.url.is_some(),

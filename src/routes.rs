@@ -4,8 +4,10 @@ use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::request;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
+use crate::admin::server_api::{ServerApi, routes as server_api};
 use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
 use crate::feeds::Kept;
@@ -18,8 +20,9 @@ use crate::feeds::matching::{
 use crate::feeds::price::{Prices, routes as price};
 use crate::feeds::progress::{Progress, routes as progress};
 use crate::http::limits::{Limits, Policy, limit};
-use crate::http::{Origins, accounts, assets, guard};
+use crate::http::{Origins, Problem, accounts, assets, guard};
 use crate::queue::Queue;
+use crate::session::centrifuge::{self, Channels};
 use crate::session::{self, Sessions};
 use crate::stream::FeedSpec;
 use crate::{admin, contract, feeds};
@@ -32,8 +35,10 @@ pub struct Parts {
     pub limits: Limits,
     pub accounts: Accounts,
     pub sessions: Sessions,
+    pub channels: Channels,
     pub admin: Admin,
     pub kept: Kept,
+    pub server_api: ServerApi,
     pub inventory: Inventory,
     pub prices: Prices,
     pub progress: Progress,
@@ -66,7 +71,28 @@ fn browsers(parts: &Parts) -> Router<Parts> {
     for (path, feed) in feeds::EVENTS {
         router = router.route(path, events(feed));
     }
-    router.route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
+    router
+        .route("/connection/websocket", get(channel_protocol))
+        .route("/connection/uni_websocket", get(channel_protocol_one_way))
+        .route("/connection/http_stream", post(centrifuge::http_stream))
+        .route("/connection/sse", get(centrifuge::sse).post(centrifuge::sse))
+        .route("/connection/uni_sse", get(centrifuge::uni_sse).post(centrifuge::uni_sse))
+        .route("/connection/uni_http_stream", post(centrifuge::uni_http_stream))
+        .route_layer(from_fn_with_state(parts.limits.on(Policy::Streams, &parts.gate), limit))
+        // Bounded by what each session may send.
+        .route("/emulation", post(centrifuge::emulation))
+}
+
+/// Clients of the Centrifuge protocol say who they are by their first command.
+async fn channel_protocol(State(channels): State<Channels>, request: request::Parts) -> Result<Response, Problem> {
+    centrifuge::upgrade(channels, request).await
+}
+
+async fn channel_protocol_one_way(
+    State(channels): State<Channels>,
+    request: request::Parts,
+) -> Result<Response, Problem> {
+    centrifuge::upgrade_one_way(channels, request).await
 }
 
 fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
@@ -116,6 +142,8 @@ fn producers(parts: &Parts) -> Router<Parts> {
             // Who may publish on which channel, the handler asks.
             Router::new()
                 .route("/api/publish", post(admin::routes::publish))
+                .route("/api/batch", post(server_api::batch))
+                .route("/api/{method}", post(server_api::method))
                 .route_layer(from_fn_with_state(parts.gate.clone(), guard::publishers)),
         )
         .route_layer(from_fn_with_state(parts.limits.on(Policy::Api, &parts.gate), limit))

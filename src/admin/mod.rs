@@ -7,6 +7,7 @@ mod metrics;
 pub mod presence; // who watches a channel
 mod process;
 pub mod routes;
+pub mod server_api; // what back ends ask of the channel protocol
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

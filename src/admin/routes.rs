@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use super::{Admin, ServiceHealth, VERSION, metrics};
 use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
-use crate::stream::{Channel, Outgoing, PublishError};
+use crate::session::centrifuge::control_channel;
+use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Liveness {
@@ -113,9 +114,12 @@ pub async fn publish(
 ) -> Result<Json<Published>, Problem> {
     let channel = Channel::new(&body.channel)
         .map_err(|error| Problem::invalid(vec![FieldError::new("channel", error.to_string())]))?;
-    if !caller.may_publish(channel.as_str()) {
+    if !caller.may_publish(channel.as_str()) || channel == control_channel() {
         tracing::warn!(target: "security", subject = %caller.subject, %channel, "publish refused");
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this key may not publish on this channel"));
+    }
+    if body.tags.contains_key(CLIENT_INFO) {
+        return Err(Problem::invalid(vec![FieldError::new("tags", format!("{CLIENT_INFO} is the server's own"))]));
     }
     let data = Bytes::from(String::from(Box::<str>::from(body.data)));
     if let Some(check) = &admin.check {

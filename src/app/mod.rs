@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::past::Past;
 use self::workers::{apply_events, matching, progress, stream};
+use crate::admin::server_api::ServerApi;
 use crate::admin::{self, Admin, Probe};
 use crate::alerts::Alerts;
 use crate::auth::{Accounts, Gate, Notice, Secret};
@@ -33,6 +34,7 @@ use crate::http::{layers, server};
 use crate::queue::Queue;
 use crate::routes::{self, Parts};
 use crate::series::Series;
+use crate::session::centrifuge::Channels;
 use crate::session::{Replays, Sessions, Snapshots};
 use crate::stream::{
     Broker, Channel, FeedSpec, Hub, HubOptions, Memory, Node, PresenceMetrics, Redis, SharedSink, SnapshotSource,
@@ -128,6 +130,15 @@ impl App {
             Sessions::new(node.clone(), gate.clone(), origins.clone(), settings.limits.clone(), snapshots, metrics)
                 .with_replays(replays);
         tasks.spawn("rights", sessions.watch(tasks.stop()));
+        let channels = Channels::new(
+            sessions.clone(),
+            settings.centrifuge.clone(),
+            settings.channel.clone(),
+            settings.namespaces.clone(),
+            feeds::ALL.iter().map(|(_, feed)| *feed).collect(),
+            Clock::system(),
+        );
+        tasks.spawn("orders to sessions", channels.clone().carry_out(tasks.stop()));
         let server_metrics = server::ServerMetrics::register(metrics);
         let tls = tls(&settings, metrics, &tasks)?;
         on_hang_up(tls.as_ref(), &tasks)?;
@@ -148,6 +159,8 @@ impl App {
             limits,
             accounts,
             sessions,
+            server_api: ServerApi::new(channels.clone(), own_name(&settings)),
+            channels,
             admin,
             kept,
             inventory,

@@ -22,15 +22,31 @@ pub(super) fn without_secrets(raw: &Config) -> anyhow::Result<String> {
     let mut sections: Vec<_> = raw.cache.clone().into_table()?.into_iter().collect();
     sections.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (section, value) in sections {
-        writeln!(out, "[{section}]")?;
-        let mut entries: Vec<_> = value.into_table()?.into_iter().collect();
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, value) in entries {
-            writeln!(out, "{key} = {}", shown(&key, value))?;
+        match value.kind {
+            // Sections that there may be several of, such as namespaces.
+            ValueKind::Array(several) => {
+                for one in several {
+                    writeln!(out, "[[{section}]]")?;
+                    entries(&mut out, one)?;
+                }
+            }
+            _ => {
+                writeln!(out, "[{section}]")?;
+                entries(&mut out, value)?;
+            }
         }
-        out.push('\n');
     }
     Ok(out)
+}
+
+fn entries(out: &mut String, section: Value) -> anyhow::Result<()> {
+    let mut entries: Vec<_> = section.into_table()?.into_iter().collect();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (key, value) in entries {
+        writeln!(out, "{key} = {}", shown(&key, value))?;
+    }
+    out.push('\n');
+    Ok(())
 }
 
 fn shown(key: &str, value: Value) -> String {

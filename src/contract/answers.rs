@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::shape::object_at;
 
 /// Nobody has to say who he is.
-const OPEN: [&str; 10] = [
+const OPEN: [&str; 11] = [
+    "/emulation",
     "/health",
     "/health/ready",
     "/health/detailed",
@@ -19,11 +20,12 @@ const OPEN: [&str; 10] = [
 ];
 
 /// Each problem: name, status, when, and the headers that come with it.
-const PROBLEMS: [(&str, u16, &str, &[&str]); 15] = [
+const PROBLEMS: [(&str, u16, &str, &[&str]); 16] = [
     ("BadRequest", 400, "The body, the path or the query cannot be read", &[]),
     ("Unauthorized", 401, "No credentials, or wrong, expired or revoked ones", &["WWW-Authenticate"]),
     ("Forbidden", 403, "The role or the scopes are not enough, or the page is of another origin", &[]),
     ("NotFound", 404, "There is no such row", &[]),
+    ("NotAcceptable", 406, "The caller does not take what is sent here", &[]),
     ("BodyStalled", 408, "The body did not go on", &[]),
     ("Conflict", 409, "The request contradicts what is stored", &[]),
     ("TooLarge", 413, "The body is larger than this server takes", &[]),
@@ -59,7 +61,7 @@ pub fn add(document: &mut Value) {
             let statuses = statuses(path, method, operation);
             if OPEN.contains(&path.as_str()) {
                 operation["security"] = json!([]);
-            } else if path.starts_with("/ws") {
+            } else if is_stream(path) {
                 operation["security"] = json!([{"key": []}, {"token": []}, {"token_in_url": []}]);
             } else if path.starts_with("/api/v1/events") {
                 operation["security"] = json!([{"key": []}, {"token": []}, {"key_in_url": []}]);
@@ -83,9 +85,22 @@ pub fn add(document: &mut Value) {
     }
 }
 
+fn is_stream(path: &str) -> bool {
+    ["/ws", "/sse", "/connection"].iter().any(|own| path.starts_with(own))
+}
+
 fn statuses(path: &str, method: &str, operation: &Value) -> Vec<u16> {
-    if path.starts_with("/ws") {
-        return vec![400, 401, 403, 426, 429, 503];
+    if path == "/emulation" {
+        return vec![400, 403, 404, 413, 503];
+    }
+    if path.starts_with("/sse") {
+        return vec![400, 401, 403, 406, 429, 503];
+    }
+    if is_stream(path) {
+        return match path.ends_with("websocket") || path.starts_with("/ws") {
+            true => vec![400, 401, 403, 426, 429, 503],
+            false => vec![400, 401, 403, 413, 429, 503],
+        };
     }
     if path.starts_with("/health") {
         return vec![500];

@@ -8,6 +8,7 @@ mod openapi; // every endpoint as OpenAPI 3.1
 mod options;
 pub mod routes;
 mod shape; // small steps through JSON documents
+mod streams; // streams, as HTTP sees them
 
 use std::sync::LazyLock;
 

@@ -3,11 +3,10 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::answers;
 use super::messages::{CHANNELS, shared};
 use super::shape::{each_object, merge, never_null, object_at};
+use super::{answers, streams};
 use crate::admin::{VERSION, dead_letters, fate, presence, routes as admin};
-use crate::feeds;
 use crate::feeds::history::routes as history;
 use crate::feeds::inventory::routes as inventory;
 use crate::feeds::matching::{batch::routes as batch, bulk::routes as bulk, email::routes as email};
@@ -17,7 +16,6 @@ use crate::feeds::matching::{
 use crate::feeds::price::routes as price;
 use crate::feeds::progress::routes as progress;
 use crate::http::accounts;
-use crate::stream::FeedSpec;
 
 #[derive(OpenApi)]
 #[openapi(paths(
@@ -113,7 +111,8 @@ pub fn document() -> Value {
     let mut document = serde_json::to_value(Annotated::openapi()).unwrap_or_default();
     let overlay: Value = serde_json::from_str(OVERLAY).unwrap_or_default();
     aliases(&mut document);
-    feeds::ALL.iter().for_each(|(path, feed)| handshake(&mut document, path, feed));
+    streams::add(&mut document);
+    document["components"]["schemas"]["Fault"] = streams::fault();
     narrow(&mut document, &overlay);
     without_null_defaults(&mut document);
     name_operations(&mut document);
@@ -139,35 +138,6 @@ fn aliases(document: &mut Value) {
         more.push((format!("{path}/{{key}}"), item));
     }
     paths.extend(more);
-}
-
-/// A stream's URL as what it is to HTTP: a GET that is answered with another protocol. AsyncAPI has the rest.
-fn handshake(document: &mut Value, path: &str, feed: &FeedSpec) {
-    let text = |name: &str, description: &str| json!({"name": name, "in": "query", "required": false, "schema": {"type": "string"}, "description": description});
-    let mut parameters: Vec<Value> = feed
-        .filters
-        .iter()
-        .map(|filter| text(filter.name, &format!("Only messages with this {}; several by comma", filter.name)))
-        .collect();
-    parameters.extend([
-        json!({"name": "format", "in": "query", "required": false, "schema": {"enum": ["json", "msgpack"]}}),
-        json!({"name": "positions", "in": "query", "required": false, "schema": {"type": "boolean"}}),
-        text("since", "Resume from there: `<epoch>:<offset>`, several by comma"),
-        json!({"name": "snapshot", "in": "query", "required": false, "schema": {"type": "boolean"}}),
-        json!({"name": "max_hz", "in": "query", "required": false, "schema": {"type": "number", "exclusiveMinimum": 0}}),
-        json!({"name": "presence", "in": "query", "required": false, "schema": {"type": "boolean"}}),
-        text("token", "A key or a token, for clients that can set no header"),
-    ]);
-    let operation = json!({
-        "tags": ["streams"], "operationId": format!("listen_{}", feed.name), "parameters": parameters,
-        "summary": format!("The live feed `{}`, as a WebSocket", feed.name),
-        "description": format!("Carries {}. Messages: /asyncapi.json.", feed.channels.join(", ")),
-        "responses": {"101": {"description": "The connection is a WebSocket from here on",
-            "headers": {"X-Client-ID": {"description": "The client's name here", "schema": {"type": "string"}}}}},
-    });
-    if let Some(paths) = object_at(document, "/paths") {
-        paths.insert(path.to_owned(), json!({ "get": operation }));
-    }
 }
 
 /// An absent field of a change leaves what is stored; where null is no value of it, null is not its default either.

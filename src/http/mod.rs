@@ -21,7 +21,7 @@ pub use body::{BodyError, BoundedBody};
 pub use cache::{Answer, Cache};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;
-pub use extract::{Json, Path, Query, parse};
+pub use extract::{Json, Path, Query, RawBody, parse};
 pub use origin::{OriginError, Origins};
 pub use proxies::{TrustedProxies, TrustedProxiesError};
 pub use trace::TraceId;

@@ -165,6 +165,7 @@ pub(super) fn audience_spec(
         channels,
         filter,
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
+        alias: None,
     }
 }
 

@@ -144,50 +144,75 @@ impl Sessions {
 /// Answers a request for a feed's WebSocket: 101 and a socket on its shard, or a problem.
 pub async fn upgrade(feed: &'static FeedSpec, sessions: Sessions, mut request: Parts) -> Result<Response, Problem> {
     let started = Instant::now();
-    let key = websocket_key(&request.method, &request.headers);
-    let key = key.map_err(|problem| sessions.reject("handshake", problem))?;
-    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)?;
+    let accept = accept_key(&sessions, &request)?;
     let offered = subprotocol(&request.headers);
     let deflate = deflate(&request.headers, sessions.node().hub().options().deflate.deflate());
     let way = admit(feed, &sessions, &request, (offered, deflate)).await?;
     let client = match &way {
-        Way::Known(ticket) => Some(HeaderValue::try_from(ticket.client()).map_err(Problem::internal)?),
+        Way::Known(ticket) => Some(ticket.client()),
         // They have no name yet.
         Way::Unknown(_) | Way::Past(_) => None,
     };
     sessions.0.node.hub().note_handshake(started.elapsed());
+    let answer = Answer { accept, client, deflate, protocol: offered.map(Dialect::subprotocol) };
+    switch(&mut request, answer, |socket, first| async move {
+        match way {
+            Way::Unknown(newcomer) => newcomer.receive(socket, first).await,
+            Way::Past(replay) => replay.run(socket, first).await,
+            Way::Known(ticket) => adopt(ticket, socket, first).await,
+        }
+    })
+}
+
+/// The key that accepts a proper handshake.
+pub(super) fn accept_key(sessions: &Sessions, request: &Parts) -> Result<HeaderValue, Problem> {
+    let key = websocket_key(&request.method, &request.headers);
+    let key = key.map_err(|problem| sessions.reject("handshake", problem))?;
+    HeaderValue::try_from(derive_accept_key(key)).map_err(Problem::internal)
+}
+
+/// What the answer to a handshake says.
+pub(super) struct Answer {
+    pub accept: HeaderValue,
+    pub client: Option<String>,
+    pub protocol: Option<&'static str>,
+    pub deflate: Option<Deflate>,
+}
+
+/// The answer that ends HTTP on this connection. `then` gets its socket, and what came with the request; whatever goes
+/// wrong before drops it, and with it the place in the hub.
+pub(super) fn switch<Then, Done>(request: &mut Parts, answer: Answer, then: Then) -> Result<Response, Problem>
+where
+    Then: FnOnce(TcpStream, Vec<u8>) -> Done + Send + 'static,
+    Done: Future<Output = ()> + Send,
+{
+    let client = answer.client.map(HeaderValue::try_from).transpose().map_err(Problem::internal)?;
     let upgraded = request.extensions.remove::<OnUpgrade>();
     let upgraded = upgraded.ok_or_else(|| Problem::internal("the connection cannot be upgraded"))?;
     tokio::spawn(async move {
-        // Whatever goes wrong here drops the ticket, and with it the place.
         let Ok(Ok(upgraded)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, upgraded).await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
             tracing::error!("an upgraded connection is not a plain TCP stream");
             return;
         };
         // The buffer is copied: the original would keep the HTTP parser's whole buffer alive.
-        let socket = parts.io.into_inner();
         let first = parts.read_buf.to_vec();
-        match way {
-            Way::Unknown(newcomer) => newcomer.receive(socket, first).await,
-            Way::Past(replay) => replay.run(socket, first).await,
-            Way::Known(ticket) => adopt(ticket, socket, first).await,
-        }
+        then(parts.io.into_inner(), first).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, answer.accept);
     if let Some(client) = client {
         headers.insert(CLIENT, client);
     }
-    if deflate.is_some() {
+    if answer.deflate.is_some() {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE_ANSWER));
     }
-    if let Some(dialect) = offered {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(dialect.subprotocol()));
+    if let Some(protocol) = answer.protocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     Ok(response)
 }

@@ -1,14 +1,15 @@
 //! An audience: the connections that are to get exactly the same bytes. Filters run once an audience, not once a client.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as SyncMutex};
+use std::sync::{Arc, Mutex as SyncMutex, OnceLock};
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::line::Line;
 use super::outbox::Marks;
-use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, WhenFull};
+use super::{Channel, Filter, FoldRule, HistoryOptions, Mark, Publication, WhenFull};
 use crate::wire::Form;
+use crate::wire::centrifuge::Delta;
 
 /// What makes two subscribers equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub struct AudienceSpec {
     pub channels: Vec<Channel>,
     pub filter: Filter,
     pub pace: Pace,
+    /// What the one channel is called to these subscribers, where that is not its own name.
+    pub alias: Option<Channel>,
 }
 
 /// How messages may become fewer.
@@ -66,6 +69,11 @@ pub(super) struct ActiveChannel {
     pub id: u64,
     /// Connections a shard has, or is about to have, on this channel: where a publication must go.
     pub on_shard: Box<[AtomicU32]>,
+    /// The same by form, and which of these are more than none: what is worth encoding before the shards are told.
+    on_form: [AtomicU32; Form::COUNT],
+    forms: AtomicU32,
+    /// Who listens within the process.
+    pub ear: OnceLock<mpsc::Sender<Arc<Publication>>>,
     /// Audiences that hold this channel.
     watchers: AtomicUsize,
     /// Whether the broker has confirmed the subscription; held across the broker call, so that nobody asks twice.
@@ -74,6 +82,10 @@ pub(super) struct ActiveChannel {
     pub line: Mutex<Line>,
 }
 
+/// The forms in which publications come as patches: JSON and Protobuf.
+const PATCHED: u32 = 0b1001 << (Form::CHANNELS + Delta::Patch as usize);
+const _: () = assert!(Form::COUNT <= u32::BITS as usize);
+
 impl ActiveChannel {
     pub fn new(channel: Channel, shards: usize, history: HistoryOptions) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -81,10 +93,39 @@ impl ActiveChannel {
             channel,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             on_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            on_form: [const { AtomicU32::new(0) }; Form::COUNT],
+            forms: AtomicU32::new(0),
+            ear: OnceLock::new(),
             watchers: AtomicUsize::new(0),
             subscribed: Mutex::new(false),
             line: Mutex::new(Line::new(history)),
         }
+    }
+
+    /// One more connection wants this form.
+    pub fn enter(&self, form: Form) {
+        self.on_form[form.index()].fetch_add(1, Ordering::SeqCst);
+        self.forms.fetch_or(1 << form.index(), Ordering::SeqCst);
+    }
+
+    pub fn leave(&self, form: Form) {
+        let (count, bit) = (&self.on_form[form.index()], 1 << form.index());
+        if count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.forms.fetch_and(!bit, Ordering::SeqCst);
+            // Somebody came in between.
+            if count.load(Ordering::SeqCst) > 0 {
+                self.forms.fetch_or(bit, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// The forms that are wanted, a bit each by [`Form::index`].
+    pub fn forms(&self) -> u32 {
+        self.forms.load(Ordering::Relaxed)
+    }
+
+    pub fn wants_patches(&self) -> bool {
+        self.forms() & PATCHED != 0
     }
 
     pub fn watched(&self) -> bool {

@@ -41,6 +41,11 @@ impl Channel {
         self.0.starts_with(PRESENCE)
     }
 
+    /// Of such a channel: the name of the one that it tells about.
+    pub fn watched(&self) -> Option<&str> {
+        self.0.strip_prefix(PRESENCE)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

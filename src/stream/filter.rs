@@ -1,11 +1,12 @@
 //! What a subscriber wants of a channel: `?sku=A,B&category=C` is (sku A or B) and (category C).
 
-use super::{Channel, Publication};
+use super::{Channel, Condition, Publication};
 
 /// All terms must hold. No terms: everything passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     terms: Vec<Term>,
+    condition: Option<Condition>,
 }
 
 /// One of the `fields` has one of the `values`. A publication with none of the fields does not pass.
@@ -26,15 +27,21 @@ impl Filter {
         }
         terms.sort();
         terms.dedup();
-        Self { terms }
+        Self { terms, condition: None }
+    }
+
+    /// What passes must fulfill this, too.
+    pub fn with_condition(self, condition: Condition) -> Self {
+        Self { condition: Some(condition), ..self }
     }
 
     pub fn passes(&self, publication: &Publication) -> bool {
         publication.is_for_all()
-            || self.terms.iter().filter(|term| term.judges(&publication.channel)).all(|term| {
-                let mut found = term.fields.iter().flat_map(|field| publication.values_of(field));
-                found.any(|value| term.values.iter().any(|wanted| wanted == value))
-            })
+            || self.condition.as_ref().is_none_or(|condition| condition.holds(publication))
+                && self.terms.iter().filter(|term| term.judges(&publication.channel)).all(|term| {
+                    let mut found = term.fields.iter().flat_map(|field| publication.values_of(field));
+                    found.any(|value| term.values.iter().any(|wanted| wanted == value))
+                })
     }
 
     /// A term that everything of a channel which passes fulfills: what an index can be built on. None: everything passes.

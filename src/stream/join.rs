@@ -329,7 +329,7 @@ impl<'a> Backlog<'a> {
     fn numbered(&self, index: usize, position: Option<&Position>, frame: Bytes) -> Bytes {
         match self.audience.spec().form.dialect {
             Dialect::Sse => event_behind(&self.at, index, position, &frame),
-            Dialect::Json | Dialect::MessagePack => frame,
+            Dialect::Json | Dialect::MessagePack | Dialect::Centrifuge(_) => frame,
         }
     }
 

@@ -61,6 +61,11 @@ impl Line {
         }
     }
 
+    /// The newest that is kept.
+    pub fn last(&self) -> Option<&Arc<Publication>> {
+        self.history.iter().next_back()
+    }
+
     pub fn find(&self, position: &Position) -> Option<&Arc<Publication>> {
         self.history.find(position)
     }

@@ -3,6 +3,7 @@
 mod audience; // who is to get the same bytes
 mod broker; // where order is decided: in memory or on Redis
 mod channel;
+mod condition; // what a tag filter asks
 mod explain; // what became of one message for one client
 mod feed;
 mod filter;
@@ -20,23 +21,26 @@ mod presence; // who watches a channel, on all nodes
 mod publication;
 mod record; // the past, beyond the history
 mod snapshot; // the state behind a feed
+mod subscribe; // the same, channel by channel
 
 pub use audience::{Audience, AudienceSpec, Pace};
 pub use broker::{
     Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink,
 };
 pub use channel::{Channel, ChannelError};
+pub use condition::{Comparison, Condition};
 pub use explain::Fate;
 pub use feed::{FeedSpec, FilterParam, FoldRule, OwnRule, WhenFull};
 pub use filter::{Filter, Term};
 pub use history::HistoryOptions;
-pub use hub::{Hub, HubOptions, Peer, Probe, Ticket};
+pub use hub::{Client, Heartbeat, Hub, HubOptions, Peer, Probe, Ticket};
 pub use join::{Joining, Missed, OnGap};
 pub use ledger::Account;
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};
-pub use presence::{Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence};
-pub use publication::{Kind, Publication, Tags};
+pub use presence::{Attending, Presence, PresenceMetrics, PresenceOptions, Present, SharedPresence, ShownInfo};
+pub use publication::{CLIENT_INFO, Kind, Publication, Tags};
 pub use record::{Record, Recorded, Seam};
 pub use snapshot::{Snapshot, SnapshotRow, SnapshotSource};
+pub use subscribe::{Listening, Recover, Stand, Subscribing};

@@ -120,17 +120,7 @@ impl Node {
         }
         let mut watches = Vec::with_capacity(spec.channels.len());
         for channel in &spec.channels {
-            let active = self.0.hub.activate(channel);
-            // Counted as watched before the lock, so that no one unsubscribes in between.
-            let watch = Watch::new(active, self.0.idle.clone());
-            let mut subscribed = watch.active.subscribed.lock().await;
-            if !*subscribed {
-                self.0.broker.subscribe(channel).await?;
-                tracing::debug!(%channel, "subscribed");
-                *subscribed = true;
-            }
-            drop(subscribed);
-            watches.push(watch);
+            watches.push(self.watch(channel).await?);
         }
         let mut audiences = self.audiences();
         // Many may have asked at once; one audience for all keeps them in one cohort.
@@ -143,6 +133,21 @@ impl Node {
         }
         audiences.insert(spec, Arc::downgrade(&audience));
         Ok(audience)
+    }
+
+    /// Keeps a channel subscribed at the broker; it is when this answers.
+    pub(super) async fn watch(&self, channel: &Channel) -> Result<Watch, BrokerError> {
+        let active = self.0.hub.activate(channel);
+        // Counted as watched before the lock, so that no one unsubscribes in between.
+        let watch = Watch::new(active, self.0.idle.clone());
+        let mut subscribed = watch.active.subscribed.lock().await;
+        if !*subscribed {
+            self.0.broker.subscribe(channel).await?;
+            tracing::debug!(%channel, "subscribed");
+            *subscribed = true;
+        }
+        drop(subscribed);
+        Ok(watch)
     }
 
     pub fn hub(&self) -> &Hub {

@@ -68,6 +68,13 @@ impl Outbox {
         self.chunks.push_back(chunk);
     }
 
+    /// What goes before everything that waits; nothing of that has been written.
+    pub fn push_front(&mut self, bytes: Bytes) {
+        self.size_bytes += bytes.len();
+        self.backlog_bytes += bytes.len();
+        self.chunks.push_front(Chunk { bytes, tally: Tally::default(), before: None });
+    }
+
     /// What the client is sent before anything live.
     pub fn push_backlog(&mut self, chunk: Chunk) {
         self.backlog_bytes += chunk.bytes.len();

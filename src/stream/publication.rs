@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Channel, Mark, Position, StreamMetrics};
+use super::{AudienceSpec, Channel, Mark, Position, StreamMetrics};
 use crate::telemetry::trace;
+use crate::wire::centrifuge::{ClientInfo, Event, Shape, Told, Unsubscribed, event_frame, publication_frame};
 use crate::wire::{Form, top_level_fields, with_field};
 
 /// Names and values that a subscriber can filter by, such as `("category", "Electronics")`.
@@ -39,6 +40,8 @@ pub struct Publication {
     frames: [OnceLock<Bytes>; Form::COMMON],
     /// Made when the first client asks for another form.
     other_frames: OnceLock<Box<[OnceLock<Bytes>; Form::COUNT - Form::COMMON]>>,
+    /// The data of the channel's publication before this one, where patches are wanted.
+    base: OnceLock<Bytes>,
     fields: OnceLock<Vec<(String, String)>>,
 }
 
@@ -55,6 +58,7 @@ impl Publication {
             accepted_at: Instant::now(),
             frames: Default::default(),
             other_frames: OnceLock::new(),
+            base: OnceLock::new(),
             fields: OnceLock::new(),
         }
     }
@@ -84,6 +88,7 @@ impl Publication {
     }
 
     /// The ready frame of this publication in a form; made at the first call, shared by all others.
+    /// Empty where there is nothing to tell in that form.
     pub fn frame(&self, form: Form, metrics: &StreamMetrics) -> &Bytes {
         let place = match self.frames.get(form.index()) {
             Some(place) => place,
@@ -91,6 +96,9 @@ impl Publication {
         };
         place.get_or_init(|| {
             metrics.encoded(form.dialect);
+            if let Some(shape) = form.shape() {
+                return self.push(shape, &self.channel);
+            }
             match (&self.position, form.positioned) {
                 (Some(position), true) => {
                     let position = position_json(&self.channel, position, trace::of_tags(&self.tags));
@@ -99,6 +107,46 @@ impl Publication {
                 _ => form.encode(&self.data),
             }
         })
+    }
+
+    /// What the members of an audience get: the shared frame, or one under the name by which they know the channel.
+    pub(super) fn frame_for(&self, spec: &AudienceSpec, metrics: &StreamMetrics) -> Bytes {
+        match (&spec.alias, spec.form.shape()) {
+            (Some(alias), Some(shape)) => self.push(shape, alias),
+            _ => self.frame(spec.form, metrics).clone(),
+        }
+    }
+
+    /// Told before the first frame is made.
+    pub(super) fn set_base(&self, base: Bytes) {
+        let _ = self.base.set(base);
+    }
+
+    fn push(&self, shape: Shape, channel: &Channel) -> Bytes {
+        if self.kind == Kind::Notice {
+            let again = Event::Unsubscribe(Unsubscribed::InsufficientState);
+            // Whatever else there is to say about a channel, the protocol has no word for.
+            return self
+                .restart
+                .as_ref()
+                .map_or_else(Bytes::new, |_| event_frame(shape.encoding, channel.as_str(), again));
+        }
+        if let Some(watched) = self.channel.watched() {
+            let event = presence_event(&self.data);
+            return event.map_or_else(Bytes::new, |event| event_frame(shape.encoding, watched, event));
+        }
+        publication_frame(shape, self.told(channel.as_str()))
+    }
+
+    /// What subscribers of the channel protocol are told, under the name by which they know the channel.
+    pub fn told<'a>(&'a self, channel: &'a str) -> Told<'a> {
+        let shared = self.position.as_ref().filter(|position| !position.is_local());
+        let (tags, info) = match self.tags.split_last() {
+            Some(((name, info), tags)) if name == CLIENT_INFO => (tags, Some(info.as_str())),
+            _ => (&self.tags[..], None),
+        };
+        let offset = shared.map_or(0, |position| position.offset);
+        Told { channel, data: &self.data, offset, tags, base: self.base.get().map(|base| &base[..]), info }
     }
 
     /// Whether no filter holds it back.
@@ -124,6 +172,36 @@ impl Publication {
         let tagged = self.tags.iter().any(|(tag, _)| tag == name);
         let pairs = if tagged { &self.tags } else { self.fields.get_or_init(|| top_level_fields(&self.data)) };
         pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The last tag of what a client published: who it is, as JSON. Nobody else may set it.
+pub const CLIENT_INFO: &str = "_client_info";
+
+/// What is told on `presence:<channel>`, as far as the channel protocol has words for it.
+fn presence_event(data: &[u8]) -> Option<Event> {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        action: String,
+        client: String,
+        user: Option<String>,
+        conn_info: Option<Box<serde_json::value::RawValue>>,
+        chan_info: Option<Box<serde_json::value::RawValue>>,
+    }
+    let said: Said = serde_json::from_slice(data).ok()?;
+    let raw = |info: Option<Box<serde_json::value::RawValue>>| {
+        info.map(|info| Bytes::from(String::from(Box::<str>::from(info)))).unwrap_or_default()
+    };
+    let info = ClientInfo {
+        user: said.user.unwrap_or_default(),
+        client: said.client,
+        conn_info: raw(said.conn_info),
+        chan_info: raw(said.chan_info),
+    };
+    match said.action.as_str() {
+        "join" => Some(Event::Join(info)),
+        "leave" => Some(Event::Leave(info)),
+        _ => None,
     }
 }
 

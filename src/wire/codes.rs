@@ -1,5 +1,7 @@
 //! WebSocket close codes: what each means and what the client is to do. docs/PROTOCOL.md is checked against this table.
 
+use super::centrifuge::Disconnect;
+
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
@@ -31,9 +33,12 @@ pub enum Close {
     Revoked,
     /// Known, but not allowed this.
     Forbidden,
+    /// A connection of the channel protocol; its codes are a table of their own.
+    Channels(Disconnect),
 }
 
 impl Close {
+    /// Those of the feeds' own endpoints.
     pub const ALL: [Close; 14] = [
         Close::Normal,
         Close::Protocol,
@@ -67,6 +72,7 @@ impl Close {
             Close::Stale => 3502,
             Close::Revoked => 3503,
             Close::Forbidden => 3507,
+            Close::Channels(why) => why.code(),
         }
     }
 
@@ -87,11 +93,17 @@ impl Close {
             Close::Stale => "stale",
             Close::Revoked => "access revoked",
             Close::Forbidden => "permission denied",
+            Close::Channels(why) => why.reason(),
         }
     }
 
     /// Whether a client should connect again. After the others it must first be mended.
     pub fn reconnect(self) -> bool {
-        matches!(self, Close::Restart | Close::Expired | Close::Slow | Close::NoPong | Close::TooMany)
+        match self {
+            Close::Channels(why) => Disconnect::reconnects(why.code()),
+            plain => {
+                matches!(plain, Close::Restart | Close::Expired | Close::Slow | Close::NoPong | Close::TooMany)
+            }
+        }
     }
 }

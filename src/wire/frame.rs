@@ -1,6 +1,6 @@
 //! WebSocket frames as a server writes them (RFC 6455): whole, and not masked, so that they serve everybody.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Close;
 
@@ -54,6 +54,45 @@ pub fn close_frame(close: Close, detail: &str) -> Bytes {
 pub(super) fn close_reason(close: Close, detail: &str) -> String {
     let fits = !detail.is_empty() && close.reason().len() + 2 + detail.len() <= MOST_REASON_BYTES;
     if fits { format!("{}; {detail}", close.reason()) } else { close.reason().to_owned() }
+}
+
+/// The first frame of what [`frame`] made, taken from `bytes` once all of it is there: what it is, and its payload.
+pub fn take_frame(bytes: &mut BytesMut) -> Option<(Opcode, Bytes)> {
+    let opcode = [Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong]
+        .into_iter()
+        .find(|opcode| bytes.first().is_some_and(|first| first & 0xF == *opcode as u8))?;
+    let (header, length) = match bytes[..] {
+        [_, 126, high, low, ..] => (4, u64::from(u16::from_be_bytes([high, low]))),
+        [_, 127, ref rest @ ..] => (10, u64::from_be_bytes(*rest.first_chunk::<8>()?)),
+        [_, length, ..] if length < 126 => (2, u64::from(length)),
+        _ => return None,
+    };
+    let length = usize::try_from(length).ok()?;
+    if bytes.len() < header + length {
+        return None;
+    }
+    bytes.advance(header);
+    Some((opcode, bytes.split_to(length).freeze()))
+}
+
+/// A frame as a client sends it: masked, with the key that changes nothing.
+pub fn client_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let ours = frame(opcode, payload);
+    let header = ours.len() - payload.len();
+    let mut out = Vec::with_capacity(ours.len() + 4);
+    out.extend_from_slice(&ours[..header]);
+    out[1] |= 0x80;
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+    out.into()
+}
+
+/// A close frame with an application's own words, cut to what fits.
+pub fn close_frame_of(code: u16, reason: &str) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
+    let end = (0..=reason.len().min(MOST_REASON_BYTES)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    frame(Opcode::Close, &payload)
 }
 
 /// How long the first of our own frames in `bytes` is, header included; or the first event, which is text.

@@ -1,5 +1,6 @@
 //! Bytes ↔ frames. Knows no socket, no channel's meaning and no feed.
 
+pub mod centrifuge; // the dialect of the `centrifuge` client libraries
 mod codes;
 mod deflate;
 mod frame;
@@ -10,11 +11,13 @@ mod websocket;
 
 pub use codes::Close;
 pub use deflate::{DEFLATE_ANSWER, Deflate, DeflateOptions, inflate, offers_deflate};
-pub use frame::{Opcode, close_frame, frame, frame_length};
+pub use frame::{Opcode, client_frame, close_frame, close_frame_of, frame, frame_length, take_frame};
 pub use json::{is_json, numbers_of, top_level_fields, with_field};
 pub use websocket::{Decoder, Incoming, Reading, whole_frame};
 
 use bytes::Bytes;
+
+use self::centrifuge::{Encoding, Shape};
 
 /// How a client wants publications written. A closed set: each is a row in every match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,10 +28,12 @@ pub enum Dialect {
     MessagePack,
     /// The JSON as a server-sent event, in the body of an HTTP answer.
     Sse,
+    /// Pushes of the Centrifuge protocol; no feed's own endpoint offers it.
+    Centrifuge(Shape),
 }
 
 impl Dialect {
-    /// Those that a WebSocket can have.
+    /// Those that a WebSocket of a feed can have.
     pub const ALL: [Dialect; 2] = [Dialect::Json, Dialect::MessagePack];
 
     /// The WebSocket subprotocol that asks for this dialect.
@@ -37,6 +42,7 @@ impl Dialect {
             Dialect::Json => "fanfare.json",
             Dialect::MessagePack => "fanfare.msgpack",
             Dialect::Sse => "",
+            Dialect::Centrifuge(shape) => shape.encoding.subprotocol(),
         }
     }
 
@@ -46,6 +52,8 @@ impl Dialect {
             Dialect::Json => "json",
             Dialect::MessagePack => "msgpack",
             Dialect::Sse => "sse",
+            Dialect::Centrifuge(shape) if shape.encoding == Encoding::Protobuf => "centrifuge-protobuf",
+            Dialect::Centrifuge(_) => "centrifuge-json",
         }
     }
 
@@ -64,13 +72,15 @@ impl Dialect {
             Dialect::Json => frame(Opcode::Text, json),
             Dialect::MessagePack => frame(Opcode::Binary, &msgpack::from_json(json)),
             Dialect::Sse => sse::event(json),
+            // It has no messages outside of a channel but those of `centrifuge`.
+            Dialect::Centrifuge(_) => Bytes::new(),
         }
     }
 
     /// What shows that the connection lives.
     pub fn ping(self) -> Bytes {
         match self {
-            Dialect::Json | Dialect::MessagePack => frame(Opcode::Ping, b""),
+            Dialect::Json | Dialect::MessagePack | Dialect::Centrifuge(_) => frame(Opcode::Ping, b""),
             Dialect::Sse => sse::heartbeat(),
         }
     }
@@ -83,7 +93,7 @@ impl Dialect {
     /// The last word of a connection.
     pub fn close(self, close: Close, detail: &str) -> Bytes {
         match self {
-            Dialect::Json | Dialect::MessagePack => close_frame(close, detail),
+            Dialect::Json | Dialect::MessagePack | Dialect::Centrifuge(_) => close_frame(close, detail),
             Dialect::Sse => sse::close(close, detail),
         }
     }
@@ -101,9 +111,11 @@ pub struct Form {
 }
 
 impl Form {
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = Form::CHANNELS + Shape::COUNT;
     /// The first so many are those of clients that ask for nothing special.
     pub const COMMON: usize = 4;
+    /// From here on those of the channel protocol, by [`Shape::index`].
+    pub const CHANNELS: usize = 10;
 
     /// Every form there is on a server that compresses in this way.
     pub fn all(deflate: Option<Deflate>) -> impl Iterator<Item = Form> {
@@ -111,12 +123,26 @@ impl Form {
         let packed =
             deflate.into_iter().flat_map(move |_| Dialect::ALL.into_iter().flat_map(move |it| of(it, deflate)));
         let plain = [Dialect::Json, Dialect::MessagePack, Dialect::Sse];
-        plain.into_iter().flat_map(move |dialect| of(dialect, None)).chain(packed)
+        let channels = (0..Shape::COUNT).filter_map(Shape::at).map(|shape| Dialect::Centrifuge(shape).into());
+        plain.into_iter().flat_map(move |dialect| of(dialect, None)).chain(packed).chain(channels)
     }
 
     pub fn index(self) -> usize {
-        let dialect = self.dialect as usize + if self.deflate.is_some() { 3 } else { 0 };
-        dialect * 2 + usize::from(self.positioned)
+        let dialect = match self.dialect {
+            Dialect::Json => 0,
+            Dialect::MessagePack => 1,
+            Dialect::Sse => 2,
+            Dialect::Centrifuge(shape) => return Form::CHANNELS + shape.index(),
+        };
+        (dialect + if self.deflate.is_some() { 3 } else { 0 }) * 2 + usize::from(self.positioned)
+    }
+
+    /// Of the channel protocol: how its messages are written.
+    pub fn shape(self) -> Option<Shape> {
+        match self.dialect {
+            Dialect::Centrifuge(shape) => Some(shape),
+            Dialect::Json | Dialect::MessagePack | Dialect::Sse => None,
+        }
     }
 
     /// A ready frame that carries `json`, compressed where that was negotiated and helps.
@@ -125,7 +151,7 @@ impl Form {
             (None, dialect) => dialect.encode(json),
             (deflate, Dialect::Json) => message(Opcode::Text, json, deflate),
             (deflate, Dialect::MessagePack) => message(Opcode::Binary, &msgpack::from_json(json), deflate),
-            (Some(_), Dialect::Sse) => sse::event(json),
+            (Some(_), dialect) => dialect.encode(json),
         }
     }
 }
@@ -154,6 +180,8 @@ mod tests {
         let mut indexes: Vec<usize> = Form::all(deflate).map(Form::index).collect();
         indexes.sort_unstable();
         assert_eq!(indexes, (0..Form::COUNT).collect::<Vec<_>>());
-        assert!(Form::all(None).filter(|form| form.dialect != Dialect::Sse).all(|form| form.index() < Form::COMMON));
+        assert!(
+            Form::all(None).filter(|form| Dialect::ALL.contains(&form.dialect)).all(|form| form.index() < Form::COMMON)
+        );
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Fanfare, Settings, http};
 
-const SECRET: &str = "a secret for tests, long enough: 0123456789";
+pub const SECRET: &str = "a secret for tests, long enough: 0123456789";
 const SCOPED: &str = "key-that-may-publish-on-one-channel-012";
 const ORIGIN: &str = "https://shop.example";
 
@@ -30,6 +30,8 @@ enum Asks {
     Admin,
     /// A stream: a user, and a handshake.
     Stream,
+    /// A handshake; who it is, the client says afterwards.
+    Speaks,
 }
 
 const MATRIX: &[(&str, &str, Asks)] = &[
@@ -38,6 +40,17 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/ws/price", Asks::Stream),
     ("GET", "/ws/progress", Asks::Stream),
     ("GET", "/ws/match", Asks::Stream),
+    ("GET", "/connection/websocket", Asks::Speaks),
+    ("GET", "/connection/uni_websocket", Asks::Speaks),
+    ("POST", "/connection/http_stream", Asks::Speaks),
+    ("GET", "/connection/sse", Asks::Speaks),
+    ("POST", "/connection/sse", Asks::Speaks),
+    ("GET", "/connection/uni_sse", Asks::Speaks),
+    ("POST", "/connection/uni_sse", Asks::Speaks),
+    ("POST", "/connection/uni_http_stream", Asks::Speaks),
+    ("POST", "/emulation", Asks::Origin),
+    ("POST", "/api/{method}", Asks::Manager),
+    ("POST", "/api/batch", Asks::Manager),
     ("GET", "/sse", Asks::User),
     ("GET", "/sse/inventory", Asks::User),
     ("GET", "/sse/price", Asks::User),
@@ -140,12 +153,12 @@ const MATRIX: &[(&str, &str, Asks)] = &[
     ("GET", "/health/ready", Asks::Nothing),
 ];
 
-fn sign(secret: &str, claims: &Value) -> String {
+pub fn sign(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }
 
-fn claims(role: &str, extra: Value) -> Value {
+pub fn claims(role: &str, extra: Value) -> Value {
     let exp = Clock::system().now().timestamp() + 600;
     let mut claims = json!({"sub": "ann", "exp": exp, "role": role, "aud": "shop", "iss": "id", "jti": role});
     claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -153,7 +166,7 @@ fn claims(role: &str, extra: Value) -> Value {
 }
 
 /// Credentials that nobody is to be let in with, by name.
-fn worthless() -> Vec<(&'static str, String)> {
+pub fn worthless() -> Vec<(&'static str, String)> {
     let admin = |extra| sign(SECRET, &claims("admin", extra));
     let now = Clock::system().now().timestamp();
     let good = admin(json!({"jti": "x"}));
@@ -182,7 +195,7 @@ async fn ask(
 ) -> Response {
     let path = path.replace("{id}", "1");
     let mut request = http.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{}{path}", server.url()));
-    if asks == Asks::Stream {
+    if matches!(asks, Asks::Stream | Asks::Speaks) {
         for (name, value) in [
             ("connection", "upgrade"),
             ("upgrade", "websocket"),
@@ -225,7 +238,7 @@ async fn nothing_worthless_opens_anything() {
 
     for &endpoint in MATRIX {
         let (_, path, asks) = endpoint;
-        let open = [Asks::Nothing, Asks::Origin].contains(&asks);
+        let open = [Asks::Nothing, Asks::Origin, Asks::Speaks].contains(&asks);
         let denied = async |name: &str, headers: &[(&str, &str)]| {
             let answer = ask(&asked, endpoint, headers).await;
             let (status, challenge) = (answer.status().as_u16(), answer.headers().contains_key("www-authenticate"));
@@ -244,7 +257,7 @@ async fn nothing_worthless_opens_anything() {
         // Every role, and a key with a scope for something else.
         for ((role, token), rank) in ["user", "manager", "admin"].iter().zip(&tokens).zip(1..) {
             let least = match asks {
-                Asks::Nothing | Asks::Origin | Asks::Known => 0,
+                Asks::Nothing | Asks::Origin | Asks::Known | Asks::Speaks => 0,
                 Asks::User | Asks::Stream => 1,
                 Asks::Manager => 2,
                 Asks::Admin => 3,
@@ -257,7 +270,7 @@ async fn nothing_worthless_opens_anything() {
             assert!(open || status != 401, "{endpoint:?} {role}: {status}");
         }
         let scoped = ask(&asked, endpoint, &[("x-api-key", SCOPED)]).await.status().as_u16();
-        let may_pass = open || asks == Asks::Known || path == "/api/publish";
+        let may_pass = open || asks == Asks::Known || ["/api/publish", "/api/{method}", "/api/batch"].contains(&path);
         assert_eq!(scoped == 403, !may_pass, "{endpoint:?} with another scope: {scoped}");
 
         // A page of another origin, with the best of tokens.

@@ -78,6 +78,7 @@ impl House {
             channels: vec![Channel::new("echo").unwrap()],
             filter: Default::default(),
             pace: Default::default(),
+            alias: None,
         };
         let audience = self.node.audience(spec).await.unwrap();
         let connected = self.node.connect(audience, Box::new(Echo(deflate)), Joining::default()).await;

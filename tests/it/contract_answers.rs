@@ -61,7 +61,7 @@ async fn every_get_answers_what_the_document_says() {
     let _listener = server.ws("/ws/inventory?positions=true").await;
     let (mut asked, mut empty) = (0, Vec::new());
     for (path, item) in contract::openapi()["paths"].as_object().unwrap() {
-        let Some(operation) = item.get("get").filter(|_| !path.starts_with("/ws")) else { continue };
+        let Some(operation) = item.get("get").filter(|get| get["tags"][0] != "streams") else { continue };
         for url in urls(path) {
             let answer = http().get(format!("{}{url}", server.url())).send().await.unwrap();
             let status = answer.status().as_u16();

@@ -31,7 +31,12 @@ fn routes() -> BTreeMap<String, BTreeSet<String>> {
         });
         found.insert(path.to_owned(), methods.map(str::to_owned).collect());
     }
-    found.extend(feeds::ALL.iter().map(|(path, _)| ((*path).to_owned(), BTreeSet::from(["get".to_owned()]))));
+    found.extend(
+        feeds::ALL
+            .iter()
+            .chain(&feeds::EVENTS)
+            .map(|(path, _)| ((*path).to_owned(), BTreeSet::from(["get".to_owned()]))),
+    );
     found
 }
 

@@ -54,6 +54,10 @@ impl Broker for Recorder {
         Err(BrokerError::Unavailable("keeps nothing".into()))
     }
 
+    async fn forget(&self, _: &Channel) -> Result<(), BrokerError> {
+        unreachable!("nobody asks")
+    }
+
     async fn position(&self, _: &Channel) -> Result<Position, BrokerError> {
         Err(BrokerError::Unavailable("keeps nothing".into()))
     }

@@ -60,6 +60,7 @@ async fn a_handshake_under_way_when_the_node_ends_is_told_too() {
         channels,
         filter: Default::default(),
         pace: Default::default(),
+        alias: None,
     };
     // Places whose sockets have not come keep the shards waiting.
     let mut tickets = Vec::new();

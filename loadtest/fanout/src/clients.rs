@@ -221,7 +221,11 @@ impl Clients {
         if let Some(error) = client.socket.take_error()? {
             bail!("connection {number}: {error}");
         }
-        client.socket.write_all(request.as_bytes())?;
+        let mut request = request.into_bytes();
+        if let Some(first) = &load.say {
+            request.extend(frames::text(first.as_bytes()));
+        }
+        client.socket.write_all(&request)?;
         client.state = State::Upgrading;
         Ok(())
     }
@@ -278,6 +282,8 @@ impl Clients {
                         self.close(number);
                         break;
                     }
+                    // A ping of the Centrifuge protocol.
+                    _ if payload == b"{}" => _ = self.clients[number].socket.write(&frames::text(b"{}")),
                     // Compressed: counted, but not looked into, as that would be the client's work.
                     _ if first & 0x40 != 0 => {
                         self.counts.delivered.fetch_add(1, Ordering::AcqRel);

@@ -22,3 +22,14 @@ pub fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&payload[..payload.len().min(125)]);
     out
 }
+
+/// A masked text frame with the same mask.
+pub fn text(payload: &[u8]) -> Vec<u8> {
+    let mut out = match payload.len() {
+        short @ 0..126 => vec![0x81, 0x80 | short as u8],
+        long => vec![0x81, 0x80 | 126, (long >> 8) as u8, long as u8],
+    };
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+    out
+}

@@ -55,6 +55,9 @@ pub struct Load {
     /// A further request header, "Name: value".
     #[arg(long)]
     pub header: Vec<String>,
+    /// The first message of each connection, such as the commands of a Centrifuge client.
+    #[arg(long)]
+    pub say: Option<String>,
     #[arg(long, default_value_t = 1000)]
     pub connections: usize,
     /// Handshakes under way at once.

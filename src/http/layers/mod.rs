@@ -55,6 +55,8 @@ impl Default for EdgeOptions {
 
 /// Smaller bodies do not become shorter by enough to be worth the work.
 pub(super) const COMPRESS_FROM_BYTES: u64 = 1024;
+/// Asks nginx not to collect an answer before it passes it on.
+pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Where a reader of server-sent events stands.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Browsers keep the answer to a preflight this long; Chromium takes no more than two hours.
@@ -96,11 +98,14 @@ fn worth_compressing() -> impl Predicate {
     let not_upgraded = |status: StatusCode, _, headers: &HeaderMap, _: &axum::http::Extensions| {
         status != StatusCode::SWITCHING_PROTOCOLS && !headers.contains_key(header::UPGRADE)
     };
+    // A stream's messages are not to wait for one another.
+    let not_lasting = |_, _, headers: &HeaderMap, _: &axum::http::Extensions| !headers.contains_key(X_ACCEL_BUFFERING);
     SizeAbove::new(COMPRESS_FROM_BYTES)
         .and(NotForContentType::IMAGES)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
         .and(not_upgraded)
+        .and(not_lasting)
 }
 
 fn cors(origins: Origins) -> CorsLayer {

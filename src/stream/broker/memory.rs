@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::super::history::{History, HistoryOptions, Seen};
+use super::super::history::{History, HistoryOptions};
 use super::super::publication::Kind;
 use super::super::{Channel, Mark, Position, Publication};
 use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
@@ -77,6 +77,10 @@ impl Broker for Memory {
         "memory"
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError> {
         let entry = self.channel(channel)?;
         let mut line = entry.lock().await;
@@ -123,9 +127,18 @@ impl Broker for Memory {
     async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError> {
         let entry = self.channel(channel)?;
         let line = entry.lock().await;
-        let seen = Seen { shared: Some(after), local: None };
-        let publications = line.history.since(&seen, &line.mark).unwrap_or_default();
+        let publications = line.history.iter().filter(|kept| kept.offset() > after).cloned().collect();
         Ok(Past { position: line.mark.shared.clone(), publications })
+    }
+
+    async fn forget(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let found = self.channels.get(channel).map(|found| found.clone());
+        if let Some(line) = found {
+            let mut line = line.lock().await;
+            line.history.clear();
+            line.keys.clear();
+        }
+        Ok(())
     }
 
     async fn position(&self, channel: &Channel) -> Result<Position, BrokerError> {

@@ -30,6 +30,10 @@ use super::{Channel, Mark, Position, PresenceOptions, Publication, SharedPresenc
 #[async_trait]
 pub trait Broker: Send + Sync {
     fn name(&self) -> &'static str;
+    /// Whether other nodes hear what is published.
+    fn is_shared(&self) -> bool {
+        true
+    }
     /// With a key that the history still holds, nothing is published again and the first one's position is answered.
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Position, BrokerError>;
     /// Several of one channel, in order; the same as one after the other until one is refused. Answers where each stands,
@@ -48,6 +52,8 @@ pub trait Broker: Send + Sync {
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), BrokerError>;
     /// What is kept after `offset`, and where the channel stands now.
     async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError>;
+    /// Drops what is kept of the channel; its numbering goes on.
+    async fn forget(&self, channel: &Channel) -> Result<(), BrokerError>;
     /// Where the channel stands now.
     async fn position(&self, channel: &Channel) -> Result<Position, BrokerError>;
     /// Whether the broker answers now.

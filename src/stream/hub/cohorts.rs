@@ -50,10 +50,10 @@ pub(super) struct Cohort {
 
 impl Cohort {
     /// The frame as this cohort's members get it.
-    pub fn numbered(&mut self, frame: &Bytes, publication: &Publication) -> Bytes {
-        let Some(ids) = &mut self.ids else { return frame.clone() };
+    pub fn numbered(&mut self, frame: Bytes, publication: &Publication) -> Bytes {
+        let Some(ids) = &mut self.ids else { return frame };
         let index = self.audience.watches.iter().position(|watch| watch.active.channel == publication.channel);
-        ids.event(index, frame, publication)
+        ids.event(index, &frame, publication)
     }
 }
 
@@ -76,6 +76,8 @@ pub(super) struct Cohorts {
     touched: Vec<u32>,
     /// Paced cohorts that hold something for later.
     pub(super) holding: Vec<u32>,
+    /// Cohorts that have been told of a gap, and whose members come again.
+    pub(super) broken: Vec<u32>,
     /// Those whose folds are part of this turn.
     pub(super) emitted: Vec<u32>,
     /// Publications staged so far.
@@ -204,6 +206,14 @@ impl Cohorts {
                 return;
             }
             cohort.last_staged = self.staged;
+            // Of what the channel protocol has no word for, its cohorts get nothing.
+            let push = spec.form.shape().map(|_| publication.frame_for(spec, metrics));
+            if push.as_ref().is_some_and(Bytes::is_empty) {
+                return;
+            }
+            if publication.restart.is_some() && spec.form.shape().is_some() {
+                self.broken.push(key);
+            }
             let members = cohort.members.len() as u64;
             if let Some(paced) = &mut cohort.paced
                 && paced.hold(channel, &publication, spec.pace)
@@ -216,7 +226,7 @@ impl Cohorts {
             }
             wanted += members;
             let keep = spec.pace.when_full == WhenFull::KeepLatest;
-            let frame = publication.frame(spec.form, metrics);
+            let frame = push.unwrap_or_else(|| publication.frame(spec.form, metrics).clone());
             if cohort.turn.is_empty() {
                 self.touched.push(key);
                 // Nothing is held back: what the channels have said so far is behind the members.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 
 use super::cohorts::{Staged, tally};
+use super::seats::Seat;
 use super::{Peer, Place};
 use crate::stream::ledger::Tally;
 use crate::stream::outbox::{Abandoned, Chunk, Marks, Outbox, frame_end};
@@ -42,6 +43,11 @@ pub(super) struct Conn {
     /// From where on it is to get everything.
     pub began: Marks,
     pub place: Place,
+    /// Its channels, where its session takes them one by one.
+    #[allow(clippy::box_collection, reason = "one word a connection that has none, as most have")]
+    pub seats: Option<Box<Vec<Seat>>>,
+    /// Everything waits in the outbox, since something is to go before it.
+    pub corked: bool,
 }
 
 /// Messages for a connection, in one run of bytes.
@@ -127,7 +133,9 @@ impl Conn {
     /// Writes what waits. Answers the publications that have now gone out, or that the socket is dead.
     pub fn flush(&mut self, metrics: &StreamMetrics) -> Result<Tally, ()> {
         let mut gone = Tally::default();
-        let (Some(outbox), Some(socket)) = (&mut self.outbox, &mut self.socket) else { return Ok(gone) };
+        let (Some(outbox), Some(socket), false) = (&mut self.outbox, &mut self.socket, self.corked) else {
+            return Ok(gone);
+        };
         loop {
             while let Some(front) = outbox.front() {
                 let (length, written) = (front.len(), write(socket, front).map_err(|_| ())?);
@@ -149,6 +157,7 @@ impl Conn {
     /// Queues the close frame behind what is half written and gives the rest up; answers what that was.
     pub fn begin_close(&mut self, frame: impl FnOnce(&Abandoned) -> Bytes, flush_first: bool) -> Tally {
         self.state = State::Closing;
+        self.corked = false;
         let outbox = self.outbox.get_or_insert_default();
         let abandoned = if flush_first { Abandoned::default() } else { outbox.abandon() };
         outbox.push(Chunk { bytes: frame(&abandoned), tally: Tally::default(), before: None });

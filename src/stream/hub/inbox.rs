@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use mio::{Poll, Token, Waker};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::Seating;
 use super::wake::Sleep;
 use super::{Beginning, Peer, Place, Slots};
 use crate::stream::{Account, AudienceSpec, Channel, Mark, Position, Publication};
@@ -33,6 +35,31 @@ pub(super) enum Command {
     },
     Cancel {
         ticket: u64,
+    },
+    Send {
+        ticket: u64,
+        frames: Bytes,
+    },
+    Cork {
+        ticket: u64,
+    },
+    Uncork {
+        ticket: u64,
+        first: Bytes,
+    },
+    Subscribe {
+        ticket: u64,
+        seating: Box<Seating>,
+    },
+    Unsubscribe {
+        ticket: u64,
+        id: u64,
+        frames: Bytes,
+    },
+    Close {
+        ticket: u64,
+        close: Close,
+        frame: Option<Bytes>,
     },
     /// Ask everybody whether he may stay.
     Examine,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod checks; // every order in which threads can come
 mod cohorts; // who gets the same bytes, and what a turn has for them
+mod client; // a connection as its session reaches it
 mod conn; // one connection: socket, decoder, outbox
 mod drain; // when each client is to come back
 mod ids; // where clients of server-sent events stand
@@ -13,6 +14,7 @@ mod pace; // cohorts whose messages become fewer
 mod place; // a connection's claim on its shard
 mod probe; // one shard driven by hand, for benches
 mod shard; // the thread: reads, turns, pings, closes
+mod seats; // the channels that one connection is on
 mod sink; // what the broker delivers, to the shards
 mod wake; // whether a shard sleeps
 
@@ -22,7 +24,7 @@ mod sync {
 }
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+pub use self::client::Client;
+pub(super) use self::client::Subscription;
 pub(super) use self::cohorts::Beginning;
 pub use self::drain::Slots;
 pub(super) use self::ids::event_behind;
@@ -109,6 +113,26 @@ pub trait Peer: Send {
     fn may_stay(&self) -> Result<(), Close> {
         Ok(())
     }
+
+    /// It is time to see whether the client is still there.
+    fn ping(&mut self) -> Heartbeat {
+        Heartbeat::Native
+    }
+
+    /// The hub has taken the client off one of its channels, and told it so.
+    fn evicted(&mut self, _subscription: u64) {}
+}
+
+/// How a client is asked for a sign of life.
+pub enum Heartbeat {
+    /// By what its dialect has for it: WebSocket's own ping, or a comment among server-sent events.
+    Native,
+    /// By this frame, which it has to answer.
+    Message(Bytes),
+    /// It is only told that the server is there; what TCP cannot bring tells whether it is.
+    Told(Bytes),
+    /// Not now.
+    Later,
 }
 
 /// Cloning shares the hub.
@@ -122,10 +146,8 @@ struct Inner {
     shards: Vec<inbox::Sender>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     channels: RwLock<HashMap<Channel, Arc<ActiveChannel>>>,
-    /// Connections by form: what is worth encoding before the shards are told.
-    forms: [AtomicUsize; Form::COUNT],
-    /// Every form there is here.
-    all_forms: Vec<Form>,
+    /// Every form there is here, by its index.
+    forms: [Option<Form>; Form::COUNT],
     next_ticket: AtomicU64,
     /// What a handshake takes of late, in microseconds.
     handshake_us: AtomicU64,
@@ -158,14 +180,15 @@ impl Hub {
             shards.push(shard::Shard::new((index, count), options.clone(), poll, inbox, metrics.clone()));
             senders.push(sender);
         }
+        let mut forms = [None; Form::COUNT];
+        Form::all(options.deflate.deflate()).for_each(|form| forms[form.index()] = Some(form));
         let hub = Self(Arc::new(Inner {
             node_id: new_epoch(),
-            all_forms: Form::all(options.deflate.deflate()).collect(),
+            forms,
             options,
             shards: senders,
             threads: Mutex::default(),
             channels: RwLock::new(HashMap::new()),
-            forms: Default::default(),
             next_ticket: AtomicU64::new(1),
             handshake_us: AtomicU64::new(0),
             roster: OnceLock::new(),

@@ -155,7 +155,7 @@ impl Cohorts {
                 metrics.conflated.inc_by((fold.count - 1) * members);
                 let frame = fold.frame(form, fold.folds(), metrics);
                 let frame = match self.cohorts.get_mut(key as usize) {
-                    Some(cohort) => cohort.numbered(&frame, &fold.last),
+                    Some(cohort) => cohort.numbered(frame, &fold.last),
                     None => frame,
                 };
                 if let (Some(position), 2..) = (&fold.last.position, fold.count) {

@@ -15,21 +15,32 @@ pub(super) struct Place {
     hub: Arc<Inner>,
     shard: usize,
     pub audience: Arc<Audience>,
+    /// Whether it is a connection's own place, and not one of several that it has on channels.
+    first: bool,
     /// Given up with the place: that is the moment when the client has left.
     _attendance: Option<Attendance>,
 }
 
 impl Place {
     pub fn take(hub: Arc<Inner>, shard: usize, audience: Arc<Audience>, attendance: Option<Attendance>) -> Self {
+        let mut place = Self::further(hub, shard, audience, attendance);
+        place.first = true;
+        let feed = FeedLabel { feed: place.audience.spec.feed };
+        place.hub.shards[shard].count_connection(1);
+        place.hub.metrics.connections.get_or_create(&feed).inc();
+        place.hub.metrics.opened.get_or_create(&feed).inc();
+        place
+    }
+
+    /// On the channels of one more audience, for a connection that has its place.
+    pub fn further(hub: Arc<Inner>, shard: usize, audience: Arc<Audience>, attendance: Option<Attendance>) -> Self {
         for watch in &audience.watches {
             watch.active.on_shard[shard].fetch_add(1, Ordering::SeqCst);
+            if audience.spec.alias.is_none() {
+                watch.active.enter(audience.spec.form);
+            }
         }
-        hub.shards[shard].count_connection(1);
-        hub.forms[audience.spec.form.index()].fetch_add(1, Ordering::Relaxed);
-        let feed = FeedLabel { feed: audience.spec.feed };
-        hub.metrics.connections.get_or_create(&feed).inc();
-        hub.metrics.opened.get_or_create(&feed).inc();
-        Self { hub, shard, audience, _attendance: attendance }
+        Self { hub, shard, audience, first: false, _attendance: attendance }
     }
 }
 
@@ -37,9 +48,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         for watch in &self.audience.watches {
             watch.active.on_shard[self.shard].fetch_sub(1, Ordering::SeqCst);
+            if self.audience.spec.alias.is_none() {
+                watch.active.leave(self.audience.spec.form);
+            }
+        }
+        if !self.first {
+            return;
         }
         self.hub.shards[self.shard].count_connection(-1);
-        self.hub.forms[self.audience.spec.form.index()].fetch_sub(1, Ordering::Relaxed);
         self.hub.metrics.connections.get_or_create(&FeedLabel { feed: self.audience.spec.feed }).dec();
     }
 }
@@ -60,6 +76,11 @@ impl Ticket {
     /// What the client is called in answers and in `explain`.
     pub fn client(&self) -> String {
         Hub(self.hub.clone()).client_name(self.ticket)
+    }
+
+    /// How a session that answers what the client says reaches it.
+    pub fn session(&self) -> super::Client {
+        super::Client::new(self.hub.clone(), self.shard, self.ticket)
     }
 
     /// Hands the upgraded socket to the shard for good. `first` is what the client sent right behind its request.

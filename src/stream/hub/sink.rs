@@ -17,10 +17,12 @@ impl Hub {
     /// With the channel's line held, so that a connection takes its place before it or after it.
     async fn route(&self, active: &ActiveChannel, publication: Arc<Publication>) {
         // Encoded here, so that no shard ever waits for another that is encoding.
-        for form in &self.0.all_forms {
-            if self.0.forms[form.index()].load(Ordering::Relaxed) > 0 {
-                publication.frame(*form, &self.0.metrics);
+        let mut wanted = active.forms();
+        while wanted != 0 {
+            if let Some(form) = self.0.forms[wanted.trailing_zeros() as usize] {
+                publication.frame(form, &self.0.metrics);
             }
+            wanted &= wanted - 1;
         }
         for (shard, listening) in self.0.shards.iter().zip(&active.on_shard) {
             if listening.load(Ordering::SeqCst) > 0 {
@@ -48,6 +50,15 @@ impl Sink for Hub {
             return;
         };
         let mut line = active.line.lock().await;
+        if active.wants_patches()
+            && let Some(last) = line.last()
+        {
+            publication.set_base(last.data.clone());
+        }
+        if let Some(ear) = active.ear.get() {
+            // Whoever listens within the process is behind by that much, or gone.
+            let _ = ear.try_send(publication.clone());
+        }
         self.route(&active, publication.clone()).await;
         line.push(publication);
     }

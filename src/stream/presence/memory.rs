@@ -52,10 +52,15 @@ impl PresenceStore for Local {
         }
         let joined = note.joined.iter().map(|entry| ("join", entry));
         for (action, entry) in joined.chain(note.left.iter().map(|entry| ("leave", entry))) {
-            let message = json!({
+            let mut message = json!({
                 "message_type": "presence", "action": action, "channel": channel.as_str(), "client": entry.client,
                 "user": entry.user, "node": entry.node, "connected_at": entry.connected_at, "timestamp": note.at,
             });
+            for (name, info) in [("conn_info", &entry.conn_info), ("chan_info", &entry.chan_info)] {
+                if let Some(info) = info {
+                    message[name] = json!(info);
+                }
+            }
             self.publish(channel, &message).await?;
         }
         Ok(true)

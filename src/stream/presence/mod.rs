@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(super) use self::roster::{Attendance, Roster};
+pub use self::roster::{Attending, ShownInfo};
 use super::metrics::ReasonLabel;
 use super::{BrokerError, Channel, Node, Position};
 use crate::clock::Clock;
@@ -65,6 +66,11 @@ pub(super) struct Entry {
     pub user: Option<Arc<str>>,
     pub node: Arc<str>,
     pub connected_at: String,
+    /// What the client's tokens say that others are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn_info: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chan_info: Option<Box<RawValue>>,
 }
 
 /// What has changed on one channel since this node last told the broker.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::{Entry, PresenceOptions, iso};
@@ -43,6 +44,7 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Client {
     user: Option<Arc<str>>,
+    info: Option<Arc<ShownInfo>>,
     since_ms: i64,
 }
 
@@ -50,6 +52,20 @@ pub(super) struct Client {
 pub(super) enum Change {
     Joined(u64, Client),
     Left(u64, Client),
+}
+
+/// Who comes, and what others are shown of it.
+#[derive(Clone, Default)]
+pub struct Attending {
+    pub user: Option<Arc<str>>,
+    pub info: Option<Arc<ShownInfo>>,
+}
+
+/// JSON each; of the connection, and of the client on the channel.
+#[derive(Debug, Default)]
+pub struct ShownInfo {
+    pub connection: Option<Box<RawValue>>,
+    pub channel: Option<Box<RawValue>>,
 }
 
 /// A client's being there; given up, it has left.
@@ -73,12 +89,13 @@ impl Group {
         lock(&self.parts[ticket as usize % PARTS])
     }
 
-    fn join(&self, ticket: u64, user: Option<Arc<str>>, since_ms: i64) {
+    fn join(&self, ticket: u64, who: Attending, since_ms: i64) {
+        let Attending { user, info } = who;
         let mut part = self.part(ticket);
         if part.last_user != user {
             part.last_user = user;
         }
-        let client = Client { user: part.last_user.clone(), since_ms };
+        let client = Client { user: part.last_user.clone(), info, since_ms };
         part.clients.insert(ticket, client.clone());
         part.note(Change::Joined(ticket, client));
         drop(part);
@@ -139,13 +156,18 @@ impl Roster {
 
     /// The client with this number is there from now on; `None` when nobody is to know.
     pub fn attend(&self, audience: &Audience, ticket: u64, user: Option<Arc<str>>) -> Option<Attendance> {
-        if !self.options.covers(audience.spec().feed) {
+        if audience.spec().channels.is_empty() || !self.options.covers(audience.spec().feed) {
             return None;
         }
+        Some(self.attend_on(audience, ticket, Attending { user, info: None }))
+    }
+
+    /// The same whatever the feed.
+    pub fn attend_on(&self, audience: &Audience, ticket: u64, who: Attending) -> Attendance {
         let watched = audience.spec().channels.iter().filter(|channel| !channel.is_presence());
         let group = self.group(watched.cloned().collect());
-        group.join(ticket, user, self.clock.now_ms());
-        Some(Attendance { group, ticket })
+        group.join(ticket, who, self.clock.now_ms());
+        Attendance { group, ticket }
     }
 
     fn group(&self, channels: Vec<Channel>) -> Arc<Group> {
@@ -197,6 +219,8 @@ impl Roster {
             user: client.user.clone(),
             node: self.node.clone(),
             connected_at: iso(client.since_ms),
+            conn_info: client.info.as_ref().and_then(|info| info.connection.clone()),
+            chan_info: client.info.as_ref().and_then(|info| info.channel.clone()),
         }
     }
 
@@ -227,7 +251,10 @@ mod tests {
     fn audience(channels: &[&str]) -> Audience {
         let channels = channels.iter().map(|name| Channel::new(name).unwrap()).collect();
         let (filter, pace) = Default::default();
-        Audience::new(AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace }, Vec::new())
+        Audience::new(
+            AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None },
+            Vec::new(),
+        )
     }
 
     #[test]

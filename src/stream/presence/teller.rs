@@ -274,7 +274,14 @@ mod tests {
             away(kept.fails_before)?;
             let mut gone = kept.clients.clone();
             let missing = own.into_iter().filter(|entry| !gone.remove(&entry.client)).collect();
-            let entry = |client| Entry { client, user: None, node: "node".into(), connected_at: String::new() };
+            let entry = |client| Entry {
+                client,
+                user: None,
+                node: "node".into(),
+                connected_at: String::new(),
+                conn_info: None,
+                chan_info: None,
+            };
             Ok(Difference { missing, gone: gone.into_iter().map(entry).collect() })
         }
 
@@ -318,7 +325,7 @@ mod tests {
                 Teller { roster: roster.clone(), store: store.clone(), metrics, told: HashMap::new(), failing: false };
             let channels = vec![Channel::new("c").unwrap()];
             let (filter, pace) = Default::default();
-            let spec = AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace };
+            let spec = AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None };
             let audience = Audience::new(spec, Vec::new());
             let (mut here, mut next, mut lost) = (Vec::<Option<Attendance>>::new(), 0, false);
             for act in acts {

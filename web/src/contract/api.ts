@@ -215,6 +215,11 @@ export interface Fate {
   fate: string;
 }
 
+export interface Fault {
+  code: number;
+  message: string;
+}
+
 export interface FrequentError {
   count: number;
   name: string;
@@ -1028,14 +1033,29 @@ export interface Operations {
   batches_task: { method: "GET"; path: "/api/v1/tasks/{id}/status"; answer: TaskStatus };
   batches_trigger: { method: "POST"; path: "/api/v2/batch/trigger"; answer: Batch };
   batches_trigger_v1: { method: "POST"; path: "/api/v1/batch/trigger"; answer: Batch };
+  channels_batch: { method: "POST"; path: "/api/batch"; answer: {
+    replies: Record<string, unknown>[];
+  } };
+  channels_call: { method: "POST"; path: "/api/{method}"; answer: {
+    error?: Fault;
+    result?: Record<string, unknown>;
+  } };
+  command: { method: "POST"; path: "/emulation"; answer: undefined };
+  connect: { method: "GET"; path: "/connection/websocket"; answer: undefined };
+  connect_one_way: { method: "GET"; path: "/connection/uni_websocket"; answer: undefined };
   contract_asyncapi: { method: "GET"; path: "/asyncapi.json"; answer: Record<string, unknown> };
   contract_docs: { method: "GET"; path: "/docs"; answer: undefined };
   contract_docs_file: { method: "GET"; path: "/docs/{file}"; answer: undefined };
   contract_openapi: { method: "GET"; path: "/openapi.json"; answer: Record<string, unknown> };
+  events_general: { method: "GET"; path: "/sse"; answer: undefined };
   events_ingest: { method: "POST"; path: "/api/v1/events"; answer: EventsTaken };
   events_ingest_by_key: { method: "POST"; path: "/api/v1/events/{key}"; answer: EventsTaken };
+  events_inventory: { method: "GET"; path: "/sse/inventory"; answer: undefined };
+  events_match: { method: "GET"; path: "/sse/match"; answer: undefined };
   events_pioneer: { method: "POST"; path: "/api/v1/events/pioneer"; answer: EventsTaken };
   events_pioneer_by_key: { method: "POST"; path: "/api/v1/events/pioneer/{key}"; answer: EventsTaken };
+  events_price: { method: "GET"; path: "/sse/price"; answer: undefined };
+  events_progress: { method: "GET"; path: "/sse/progress"; answer: undefined };
   history_dead_letters: { method: "GET"; path: "/api/v1/series-dead-letters"; answer: RefusedPoints };
   history_range: { method: "GET"; path: "/api/v1/series/{measurement}"; answer: Series };
   inventory_adjust: { method: "POST"; path: "/api/v1/inventory/{id}/adjust"; answer: Item };
@@ -1144,6 +1164,12 @@ export interface Operations {
   progress_student: { method: "GET"; path: "/api/v1/progress/students/{user_id}"; answer: StudentLine };
   progress_timeline: { method: "GET"; path: "/api/v1/progress/students/{user_id}/timeline"; answer: PageEventLine };
   publishing_publish: { method: "POST"; path: "/api/publish"; answer: Published };
+  stream: { method: "POST"; path: "/connection/http_stream"; answer: string };
+  stream_events: { method: "GET"; path: "/connection/sse"; answer: undefined };
+  stream_events_one_way: { method: "GET"; path: "/connection/uni_sse"; answer: undefined };
+  stream_events_one_way_posted: { method: "POST"; path: "/connection/uni_sse"; answer: undefined };
+  stream_events_posted: { method: "POST"; path: "/connection/sse"; answer: undefined };
+  stream_one_way: { method: "POST"; path: "/connection/uni_http_stream"; answer: string };
   users_behavior: { method: "GET"; path: "/api/v2/users/{id}/behavior"; answer: PageBehavior };
   users_create: { method: "POST"; path: "/api/v2/users"; answer: User };
   users_delete: { method: "DELETE"; path: "/api/v2/users/{id}"; answer: undefined };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, ClusterInterface, PubsubInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, KeysInterface, PubsubInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::scripts::Script;
 use fred::types::{Builder, Value};
@@ -166,6 +166,12 @@ impl Link {
 
     pub async fn history(&self, channel: &Channel, after: u64) -> Result<Past, BrokerError> {
         self.read(channel, after, self.history.messages).await
+    }
+
+    /// What is kept, and the publishers' names for it; the numbering stays.
+    pub async fn forget(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let kept = keys(channel).split_off(1);
+        within(self.command_timeout, self.publisher.del::<(), _>(kept)).await
     }
 
     pub async fn position(&self, channel: &Channel) -> Result<Position, BrokerError> {

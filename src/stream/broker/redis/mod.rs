@@ -175,6 +175,10 @@ impl Broker for Redis {
         self.link.history(channel, after).await
     }
 
+    async fn forget(&self, channel: &Channel) -> Result<(), BrokerError> {
+        self.link.forget(channel).await
+    }
+
     async fn position(&self, channel: &Channel) -> Result<Position, BrokerError> {
         self.link.position(channel).await
     }

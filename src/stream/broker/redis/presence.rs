@@ -108,7 +108,14 @@ impl PresenceStore for Store {
         let known = within(self.link.command_timeout, known).await?;
         let mut gone: HashSet<String> = known.into_iter().collect();
         let missing: Vec<Entry> = own.into_iter().filter(|entry| !gone.remove(&entry.client)).collect();
-        let nameless = |client| Entry { client, user: None, node: self.node.clone(), connected_at: String::new() };
+        let nameless = |client| Entry {
+            client,
+            user: None,
+            node: self.node.clone(),
+            connected_at: String::new(),
+            conn_info: None,
+            chan_info: None,
+        };
         Ok(Difference { missing, gone: gone.into_iter().map(nameless).collect() })
     }
 

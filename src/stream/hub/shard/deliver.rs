@@ -1,13 +1,24 @@
 //! A turn's messages, to the sockets.
 
-use crate::stream::hub::cohorts::{Share, tally};
+use crate::stream::Audience;
+use crate::stream::hub::cohorts::{Share, Staged, tally};
 use crate::stream::hub::conn::{Parcel, Sent};
 use crate::stream::ledger::Tally;
 use crate::stream::outbox::Marks;
 use crate::wire::Close;
+use crate::wire::centrifuge::Delta;
 
 use super::Shard;
 use super::life::Farewell;
+
+/// Members of the share's cohort that it brought a publication of the channel itself.
+fn first_sent(share: &Share, members: &[u32], audience: &Audience) -> Option<(u32, Vec<u32>)> {
+    let channel = audience.watches.first()?.active.id;
+    let own = |staged: &[Staged]| staged.iter().any(|staged| staged.channel == Some(channel));
+    let got = |key: &&u32| share.late.get(*key).map_or(own(&share.staged), |(_, from)| own(&share.staged[*from..]));
+    let members: Vec<u32> = members.iter().filter(got).copied().collect();
+    (!members.is_empty()).then_some((share.cohort, members))
+}
 
 impl Shard {
     pub(super) fn deliver(&mut self, share: Share) {
@@ -50,6 +61,9 @@ impl Shard {
                     others.push((*key, sent, share.tally.clone()));
                 }
             }
+        }
+        if form.shape().is_some_and(|shape| shape.delta == Delta::Fresh) {
+            self.first_sent.extend(first_sent(&share, cohorts.members(share.cohort), &audience));
         }
         written += whole * share.bytes.len() as u64;
         let resume = if others.is_empty() { None } else { before() };

@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use serde_json::json;
 
 use super::{Shard, TICK};
 use crate::stream::hub::Beginning;
+use crate::stream::hub::Heartbeat;
 use crate::stream::hub::conn::{Conn, State};
 use crate::stream::hub::drain::Slots;
 use crate::stream::hub::inbox::Reservation;
 use crate::stream::metrics::ReasonLabel;
 use crate::stream::outbox::{Abandoned, Marks, Outbox};
 use crate::stream::resume_token;
+use crate::wire::centrifuge::Disconnect;
 use crate::wire::{Close, Dialect, sse};
 
 /// How a connection is ended by this side.
@@ -25,11 +28,13 @@ pub(super) struct Farewell {
     pub resume: Option<Marks>,
     /// When it is to come back.
     pub slot: Option<Duration>,
+    /// The close frame where it is not that of `close`.
+    pub frame: Option<Bytes>,
 }
 
 impl Farewell {
     pub fn at_once(close: Close) -> Self {
-        Self { close, flush_first: false, resume: None, slot: None }
+        Self { close, flush_first: false, resume: None, slot: None, frame: None }
     }
 
     pub fn after_what_waits(close: Close) -> Self {
@@ -50,6 +55,7 @@ impl Shard {
     pub(super) fn reserve(&mut self, reservation: Reservation) {
         let Reservation { place, peer, beginning } = reservation;
         let Beginning { ticket, marks, from, backlog, books, .. } = beginning;
+        let talks = place.audience.spec.form.shape().is_some();
         let entry = self.conns.vacant_entry();
         let key = entry.key() as u32;
         let (cohort, member) = self.cohorts.join(&place.audience, key, &marks);
@@ -77,9 +83,14 @@ impl Shard {
             ticket,
             ends_noted_ms: i64::MAX,
             began: from,
+            seats: None,
+            corked: false,
             place,
         });
         self.awaiting.insert(ticket, key);
+        if talks {
+            self.sessions.insert(ticket, key);
+        }
         self.note_end(key);
         // Its handshake was under way when the drain began.
         self.drain_one(key);
@@ -113,14 +124,17 @@ impl Shard {
         if conn.state == State::Closing {
             return;
         }
-        let Farewell { close, flush_first, resume, slot } = farewell;
+        let Farewell { close, flush_first, resume, slot, frame: own } = farewell;
         let (audience, cohort) = (conn.place.audience.clone(), conn.cohort);
         let dialect = audience.spec.form.dialect;
+        let talks = audience.spec.form.shape().is_some();
         let stands = || self.cohorts.marks(&audience, cohort);
         let before = conn.waiting_bytes();
         let frame = |abandoned: &Abandoned| {
             let marks = abandoned.before.clone().or(resume);
             let detail = match (close, slot) {
+                // Its clients compare the reason, and know where they are.
+                _ if talks => return own.unwrap_or_else(|| dialect.close(close, "")),
                 (Close::Slow, _) => format!("since={}", resume_token(marks.unwrap_or_else(stands).iter())),
                 (_, Some(slot)) => format!("after_ms={}", slot.as_millis()),
                 _ => String::new(),
@@ -150,7 +164,13 @@ impl Shard {
         if let Some(moved) = self.cohorts.leave(conn.cohort, conn.member, reason)
             && let Some(moved) = self.conns.get_mut(moved as usize)
         {
-            moved.member = conn.member;
+            moved.moved(conn.cohort, conn.member);
+        }
+        if conn.place.audience.spec.form.shape().is_some() {
+            self.sessions.remove(&conn.ticket);
+            for seat in conn.seats.take().into_iter().flat_map(|seats| *seats) {
+                self.give_up(&seat, reason);
+            }
         }
         self.metrics.pending(conn.waiting_bytes(), 0);
         self.abandoned(reason, &conn.waiting());
@@ -173,13 +193,22 @@ impl Shard {
             if let Some(conn) = self.conns.get_mut(key as usize)
                 && conn.state == State::Open
             {
+                let own = match conn.peer.ping() {
+                    Heartbeat::Native => None,
+                    Heartbeat::Message(frame) => Some(frame),
+                    Heartbeat::Told(frame) => {
+                        self.send(key as u32, &frame);
+                        continue;
+                    }
+                    Heartbeat::Later => continue,
+                };
                 let dialect = conn.place.audience.spec.form.dialect;
                 conn.awaiting_pong = dialect.answers();
                 let (cohort, waits) = (conn.cohort, conn.outbox.is_some());
-                let ping = match self.cohorts.id(cohort).filter(|_| !waits) {
+                let ping = own.unwrap_or_else(|| match self.cohorts.id(cohort).filter(|_| !waits) {
                     Some(id) => sse::heartbeat_at(&id),
                     None => dialect.ping(),
-                };
+                });
                 self.send(key as u32, &ping);
             }
         }
@@ -219,6 +248,10 @@ impl Shard {
         let close = drain.close;
         drain.told += 1;
         let audience = &conn.place.audience;
+        if audience.spec.form.shape().is_some() {
+            let close = Close::Channels(Disconnect::Shutdown);
+            return self.begin_close(key, Farewell::after_what_waits(close));
+        }
         let since = resume_token(self.cohorts.marks(audience, conn.cohort).iter());
         let notice = json!({ "message_type": "reconnect", "after_ms": slot.as_millis() as u64, "since": since });
         let dialect = audience.spec.form.dialect;

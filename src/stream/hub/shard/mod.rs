@@ -42,15 +42,19 @@ pub(super) struct Shard {
     options: HubOptions,
     poll: Poll,
     inbox: Inbox,
-    metrics: StreamMetrics,
-    conns: Slab<Conn>,
+    pub(super) metrics: StreamMetrics,
+    pub(super) conns: Slab<Conn>,
+    /// Connections whose sessions speak to them, by number.
+    pub(super) sessions: HashMap<u64, u32>,
     /// Reserved places, until their socket comes.
     awaiting: HashMap<u64, u32>,
-    cohorts: Cohorts,
+    pub(super) cohorts: Cohorts,
     /// The one read buffer of all sockets.
     scratch: Vec<u8>,
     /// Sockets that had more to read than their share of a turn.
     unread: Vec<u32>,
+    /// Who has the first publication of a subscription with patches, by cohort.
+    pub(super) first_sent: Vec<(u32, Vec<u32>)>,
     /// Closing connections, by when they are given up.
     closing: Vec<(Instant, u32, u64)>,
     /// When rights end.
@@ -82,10 +86,12 @@ impl Shard {
             inbox,
             metrics,
             conns: Slab::new(),
+            sessions: HashMap::new(),
             awaiting: HashMap::new(),
             cohorts: Cohorts::default(),
             scratch: vec![0; READ_BUFFER_BYTES],
             unread: Vec::new(),
+            first_sent: Vec::new(),
             closing: Vec::new(),
             ends: Ends::default(),
             next_tick: Instant::now() + TICK,
@@ -160,6 +166,16 @@ impl Shard {
                         self.remove(key, "handshake not completed");
                     }
                 }
+                Some(Command::Send { ticket, frames }) => self.send_to(ticket, &frames),
+                Some(Command::Cork { ticket }) => self.cork(ticket),
+                Some(Command::Uncork { ticket, first }) => self.uncork(ticket, first),
+                Some(Command::Subscribe { ticket, seating }) => self.subscribe(ticket, *seating),
+                Some(Command::Unsubscribe { ticket, id, frames }) => self.unsubscribe(ticket, id, &frames),
+                Some(Command::Close { ticket, close, frame }) => {
+                    if let Some(key) = self.sessions.get(&ticket).copied() {
+                        self.begin_close(key, Farewell { frame, ..Farewell::after_what_waits(close) });
+                    }
+                }
                 Some(Command::Examine) => self.examine_all(),
                 Some(Command::Drain { close, within, slots }) => self.begin_drain(close, within, slots),
                 Some(Command::Report(reply)) => self.reports.push(reply),
@@ -175,6 +191,12 @@ impl Shard {
             self.deliver(share);
         }
         self.cohorts.turn_written(&self.metrics);
+        for cohort in std::mem::take(&mut self.cohorts.broken) {
+            self.evict(cohort);
+        }
+        for (cohort, members) in std::mem::take(&mut self.first_sent) {
+            self.promote(cohort, members);
+        }
         if delivered {
             self.metrics.turns.inc();
         }
@@ -187,7 +209,7 @@ impl Shard {
         }
     }
 
-    fn writable(&mut self, key: u32) {
+    pub(super) fn writable(&mut self, key: u32) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         if conn.outbox.is_none() {
             return;
@@ -213,8 +235,8 @@ impl Shard {
     }
 
     /// Sends bytes that carry no publication.
-    fn send(&mut self, key: u32, bytes: &Bytes) {
-        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+    pub(super) fn send(&mut self, key: u32, bytes: &Bytes) {
+        let Some(conn) = self.conns.get_mut(key as usize).filter(|_| !bytes.is_empty()) else { return };
         let before = conn.waiting_bytes();
         let spec = &conn.place.audience.spec;
         let (pace, form) = (Pace { when_full: WhenFull::Close, ..spec.pace }, spec.form);

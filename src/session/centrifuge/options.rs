@@ -1,0 +1,216 @@
+//! Settings of the channel protocol: the connection's bounds, and what each namespace's channels can.
+
+use serde::Deserialize;
+
+use crate::stream::HistoryOptions;
+
+/// Settings of connections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CentrifugeOptions {
+    /// Whether clients without a token may connect, as nobody in particular.
+    pub allow_anonymous: bool,
+    /// Channels of one connection.
+    pub max_channels: usize,
+    /// Commands of one connection a second; more end it with 3013.
+    pub max_commands_per_s: u32,
+    /// Connections of one user on this node. 0: no bound.
+    pub max_connections_per_user: usize,
+    /// The most publications of one recovery or one answer about the past.
+    pub max_publications: usize,
+    /// How long a connection may take to say who it is.
+    pub stale_after_ms: u64,
+    /// How long after its end a connection or a subscription waits to be refreshed.
+    pub expired_after_ms: u64,
+}
+
+impl Default for CentrifugeOptions {
+    fn default() -> Self {
+        Self {
+            allow_anonymous: false,
+            max_channels: 128,
+            max_commands_per_s: 1_000,
+            max_connections_per_user: 0,
+            max_publications: 300,
+            stale_after_ms: 10_000,
+            expired_after_ms: 25_000,
+        }
+    }
+}
+
+/// What a namespace's channels can; `[channel]` is for channels without one.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelOptions {
+    /// What stands before the colon. Of `[channel]`: empty.
+    pub name: String,
+    /// Whether it is known who is on a channel.
+    pub presence: bool,
+    /// Whether joins and leaves are told to whoever asks for them.
+    pub join_leave: bool,
+    /// The same to all.
+    pub force_push_join_leave: bool,
+    /// Publications that clients can look back to, at most `stream.history.messages`. 0: none.
+    pub history_size: usize,
+    /// For how long, at most `stream.history.age_s`; it may be longer.
+    pub history_ttl_s: u64,
+    pub allow_positioning: bool,
+    pub force_positioning: bool,
+    pub allow_recovery: bool,
+    pub force_recovery: bool,
+    /// `stream`: everything that was missed; `cache`: the newest.
+    pub force_recovery_mode: RecoveryMode,
+    pub allow_subscribe_for_client: bool,
+    pub allow_subscribe_for_anonymous: bool,
+    pub allow_publish_for_client: bool,
+    pub allow_publish_for_subscriber: bool,
+    pub allow_publish_for_anonymous: bool,
+    pub allow_history_for_client: bool,
+    pub allow_history_for_subscriber: bool,
+    pub allow_history_for_anonymous: bool,
+    pub allow_presence_for_client: bool,
+    pub allow_presence_for_subscriber: bool,
+    pub allow_presence_for_anonymous: bool,
+    /// `news#7,9`: for users 7 and 9.
+    pub allow_user_limited_channels: bool,
+    /// `["fossil"]`: publications can come as patches.
+    pub allowed_delta_types: Vec<String>,
+    /// Whether subscribers can filter by tags and fields.
+    pub allow_tags_filter: bool,
+    /// Whether clients may publish any JSON (`json`, the default) or objects only.
+    pub publication_data_format: DataFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RecoveryMode {
+    #[default]
+    Stream,
+    Cache,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    #[default]
+    Json,
+    JsonObject,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ChannelOptionsError {
+    #[error("namespaces: the name {0:?} is not two or more of A-Z, a-z, 0-9, - and _")]
+    Name(String),
+    #[error("namespaces: {0:?} stands there twice")]
+    Twice(String),
+    #[error("namespaces: {0:?} is the server's own")]
+    Reserved(String),
+    #[error("channel.name: [channel] is for channels without a namespace and has no name")]
+    Named,
+    #[error("{0}: history_size and history_ttl_s are set both or neither")]
+    HalfHistory(String),
+    #[error("{0}: stream.history keeps {1} publications for {2} s, less than history_size or history_ttl_s")]
+    History(String, usize, u64),
+    #[error("{0}: recovery and positioning need a history")]
+    NoHistory(String),
+    #[error("{0}: allowed_delta_types knows \"fossil\" only")]
+    Delta(String),
+    #[error("centrifuge: every bound but max_connections_per_user is at least 1")]
+    Zero,
+}
+
+/// The server's own channels are nobody's namespace.
+const RESERVED: [&str; 2] = ["presence", "system"];
+
+impl ChannelOptions {
+    /// What the feeds' own channels can.
+    pub(super) fn of_feeds(history: &HistoryOptions) -> Self {
+        Self {
+            presence: true,
+            history_size: history.messages,
+            history_ttl_s: history.age_s,
+            allow_positioning: true,
+            allow_recovery: true,
+            allow_history_for_subscriber: true,
+            allow_presence_for_subscriber: true,
+            allowed_delta_types: vec!["fossil".into()],
+            allow_tags_filter: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn has_history(&self) -> bool {
+        self.history_size > 0 && self.history_ttl_s > 0
+    }
+
+    fn check(&self, history: &HistoryOptions) -> Result<(), ChannelOptionsError> {
+        let name = || if self.name.is_empty() { "channel".to_owned() } else { format!("namespaces: {}", self.name) };
+        if (self.history_size > 0) != (self.history_ttl_s > 0) {
+            return Err(ChannelOptionsError::HalfHistory(name()));
+        }
+        if self.history_size > history.messages || self.history_ttl_s > history.age_s {
+            return Err(ChannelOptionsError::History(name(), history.messages, history.age_s));
+        }
+        let past = [self.allow_positioning, self.force_positioning, self.allow_recovery, self.force_recovery];
+        if past.contains(&true) && !self.has_history() {
+            return Err(ChannelOptionsError::NoHistory(name()));
+        }
+        if self.allowed_delta_types.iter().any(|kind| kind != "fossil") {
+            return Err(ChannelOptionsError::Delta(name()));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what could not work, before a port is bound.
+pub fn check(
+    options: &CentrifugeOptions,
+    channel: &ChannelOptions,
+    namespaces: &[ChannelOptions],
+    history: &HistoryOptions,
+) -> Result<(), ChannelOptionsError> {
+    let CentrifugeOptions { max_channels, max_publications, stale_after_ms, max_commands_per_s, .. } = *options;
+    if max_channels == 0 || max_publications == 0 || stale_after_ms == 0 || max_commands_per_s == 0 {
+        return Err(ChannelOptionsError::Zero);
+    }
+    if !channel.name.is_empty() {
+        return Err(ChannelOptionsError::Named);
+    }
+    channel.check(history)?;
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let name = &namespace.name;
+        if name.len() < 2 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return Err(ChannelOptionsError::Name(name.clone()));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(ChannelOptionsError::Reserved(name.clone()));
+        }
+        if namespaces[..index].iter().any(|other| other.name == *name) {
+            return Err(ChannelOptionsError::Twice(name.clone()));
+        }
+        namespace.check(history)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let history = HistoryOptions::default();
+        let named = |name: &str| ChannelOptions { name: name.into(), ..ChannelOptions::default() };
+        let of = |namespaces: &[ChannelOptions]| {
+            check(&CentrifugeOptions::default(), &ChannelOptions::default(), namespaces, &history)
+        };
+        assert_eq!(of(&[named("chat"), named("news")]), Ok(()));
+        assert_eq!(of(&[named("a")]), Err(ChannelOptionsError::Name("a".into())));
+        assert_eq!(of(&[named("chat"), named("chat")]), Err(ChannelOptionsError::Twice("chat".into())));
+        assert_eq!(of(&[named("presence")]), Err(ChannelOptionsError::Reserved("presence".into())));
+        let recovery = ChannelOptions { allow_recovery: true, ..named("chat") };
+        assert_eq!(of(&[recovery]), Err(ChannelOptionsError::NoHistory("namespaces: chat".into())));
+        let long = ChannelOptions { history_size: 1 << 30, history_ttl_s: 1, ..named("chat") };
+        assert!(matches!(of(&[long]), Err(ChannelOptionsError::History(..))));
+    }
+}

@@ -1,0 +1,88 @@
+// An official `centrifuge` client that does what it is told on its input and tells what happens on its output, a JSON
+// object a line each: {"call":"subscribe","channel":"news"} is answered by {"answer":…} or {"error":…}.
+import { createInterface } from 'node:readline';
+import { EventSource } from 'eventsource';
+import WebSocket from 'ws';
+import { Centrifuge as Json } from 'centrifuge';
+import { Centrifuge as Protobuf } from 'centrifuge/build/protobuf';
+
+const [, , url, ...flags] = process.argv;
+const protobuf = flags.includes('--protobuf');
+const transport = flags.find((flag) => flag.startsWith('--transport='))?.split('=')[1];
+const http = url.replace(/^ws/, 'http').replace(/\/connection\/.*/, '');
+const endpoints = transport ? [{ transport, endpoint: `${http}/connection/${transport}` }] : url;
+const parts = { websocket: WebSocket, fetch, readableStream: ReadableStream, eventsource: EventSource, emulationEndpoint: `${http}/emulation` };
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const out = (data) => (protobuf && data !== undefined ? encoder.encode(JSON.stringify(data)) : data);
+const back = (data) => (data instanceof Uint8Array ? (data.length ? JSON.parse(decoder.decode(data)) : undefined) : data);
+const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const told = (one) => ({ data: back(one.data), offset: one.offset, tags: one.tags, info: shown(one.info), channel: one.channel });
+const shown = (info) => info && { user: info.user, client: info.client, connInfo: back(info.connInfo), chanInfo: back(info.chanInfo) };
+
+let client;
+const subs = new Map();
+const tokens = [];
+const next = () => {
+  say({ event: 'token wanted' });
+  return Promise.resolve(tokens.shift() ?? '');
+};
+
+const calls = {
+  connect({ token, refresh, options }) {
+    const getToken = refresh ? next : undefined;
+    client = new (protobuf ? Protobuf : Json)(endpoints, { ...parts, token, getToken, minReconnectDelay: 50, maxReconnectDelay: 200, ...options });
+    for (const event of ['connected', 'connecting', 'disconnected', 'error']) {
+      client.on(event, ({ code, reason, client: name, transport, error }) => say({ event, code, reason, client: name, transport, error: error?.code }));
+    }
+    for (const event of ['publication', 'join', 'leave', 'subscribed', 'subscribing', 'unsubscribed']) {
+      client.on(event, (context) => say({ event: `server ${event}`, channel: context.channel, recovered: context.recovered, ...(event === 'publication' ? told(context) : {}) }));
+    }
+    client.connect();
+  },
+  async subscribe({ channel, options, refresh }) {
+    const known = subs.get(channel);
+    const sub = known ?? client.newSubscription(channel, { minResubscribeDelay: 50, maxResubscribeDelay: 200, ...(refresh ? { getToken: next } : {}), ...options });
+    if (!known) {
+      subs.set(channel, sub);
+      sub.on('subscribed', ({ recovered, wasRecovering, positioned, recoverable, streamPosition }) => say({ event: 'subscribed', channel, recovered, wasRecovering, positioned, recoverable, streamPosition }));
+      sub.on('subscribing', ({ code, reason }) => say({ event: 'subscribing', channel, code, reason }));
+      sub.on('unsubscribed', ({ code, reason }) => say({ event: 'unsubscribed', channel, code, reason }));
+      sub.on('error', ({ error }) => say({ event: 'subscription error', channel, code: error.code }));
+      sub.on('publication', (context) => say({ event: 'publication', ...told(context), channel }));
+      for (const event of ['join', 'leave']) sub.on(event, (context) => say({ event, channel, info: shown(context.info) }));
+    }
+    sub.subscribe();
+  },
+  async unsubscribe({ channel }) {
+    subs.get(channel).unsubscribe();
+  },
+  publish: ({ channel, data }) => client.publish(channel, out(data)),
+  async history({ channel, options }) {
+    const { publications, epoch, offset } = await client.history(channel, options);
+    return { publications: publications.map(told), epoch, offset };
+  },
+  async presence({ channel }) {
+    const { clients } = await client.presence(channel);
+    return Object.fromEntries(Object.entries(clients).map(([name, info]) => [name, shown(info)]));
+  },
+  presence_stats: ({ channel }) => client.presenceStats(channel),
+  rpc: ({ method }) => client.rpc(method, out({})),
+  send: () => client.send(out({})),
+  async token({ token }) {
+    tokens.push(token);
+  },
+  async disconnect() {
+    client.disconnect();
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { call, ...given } = JSON.parse(line);
+  try {
+    say({ answer: (await calls[call](given)) ?? null });
+  } catch (error) {
+    say({ error: error.code ?? String(error), message: error.message });
+  }
+}
+process.exit(0);
