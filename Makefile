@@ -109,6 +109,25 @@ proofs: build test-setup ## the long proofs, of the release binary: kills among 
 		FANFARE_REPLAY_SECONDS=600 \
 		cargo test --locked --test it -- progress_kills matching_morning progress_replay --nocapture --test-threads 1
 
+.PHONY: rest
+rest: build test-setup $(REFERENCE_VENV)/.stamp ## the REST API at a pace and at full speed, beside the design that this replaces (RATE, SECONDS_EACH)
+	cargo build --release --locked -p fanout
+	loadtest/rest
+
+.PHONY: rolling-update
+rolling-update: build test-setup ## rolling and blue-green updates of the release build under load (STREAMS=2000, RATE=200)
+	ulimit -Sn "$$(ulimit -Hn)" || true; FANFARE_PROGRAM=$(abspath $(CARGO_TARGET_DIR)/release/fanfare) \
+		FANFARE_SWITCH_STREAMS=$(or $(STREAMS),2000) FANFARE_SWITCH_RATE=$(or $(RATE),200) \
+		cargo test --locked --test it -- deploy_switch --nocapture
+
+.PHONY: trace
+trace: build ## the trace of one message, drawn to docs/trace.svg
+	scripts/trace-picture $(CARGO_TARGET_DIR)/release/fanfare docs/trace.svg
+
+.PHONY: start-time
+start-time: build ## what the program weighs, and how long it takes until it is ready
+	scripts/start-time $(CARGO_TARGET_DIR)/release/fanfare
+
 .PHONY: microbench
 microbench: ## what the stream's parts cost, by criterion
 	cargo bench --locked --bench stream

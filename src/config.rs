@@ -19,6 +19,7 @@ use crate::feeds::RecordOptions;
 use crate::feeds::matching::MatchingOptions;
 use crate::feeds::price::PriceOptions;
 use crate::feeds::progress::{JournalChoice, ProgressOptions};
+use crate::http::cache::CacheOptions;
 use crate::http::layers::EdgeOptions;
 use crate::http::limits::RateOptions;
 use crate::http::server::ServerOptions;
@@ -43,6 +44,7 @@ pub struct Settings {
     pub edge: EdgeOptions,
     pub limits: LimitOptions,
     pub rate: RateOptions,
+    pub cache: CacheOptions,
     pub stream: HubOptions,
     pub centrifuge: CentrifugeOptions,
     /// Of channels without a namespace.

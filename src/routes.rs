@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::admin::server_api::{ServerApi, routes as server_api};
 use crate::admin::{Admin, dead_letters};
 use crate::auth::{Accounts, Gate};
+use crate::feeds::Kept;
 use crate::feeds::history::{History, routes as history};
 use crate::feeds::inventory::{Inventory, routes as inventory};
 use crate::feeds::matching::{Matching, batch::routes as batch, bulk::routes as bulk, email::routes as email};
@@ -36,6 +37,7 @@ pub struct Parts {
     pub sessions: Sessions,
     pub channels: Channels,
     pub admin: Admin,
+    pub kept: Kept,
     pub server_api: ServerApi,
     pub inventory: Inventory,
     pub prices: Prices,

@@ -41,6 +41,11 @@ pub mod name {
     pub const SERVICE_UP: &str = "service_up";
     pub const SIGNALS_DROPPED: &str = "signals_dropped";
 
+    // kept answers
+    pub const CACHE_BYTES: &str = "cache_bytes";
+    pub const CACHE_EVICTED: &str = "cache_evicted";
+    pub const CACHE_REQUESTS: &str = "cache_requests";
+
     // stream
     pub const CONNECTIONS: &str = "websocket_connections";
     pub const CONNECTIONS_OPENED: &str = "websocket_connections_opened";

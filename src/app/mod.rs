@@ -26,7 +26,8 @@ use crate::db::{Db, DbMetrics};
 use crate::feeds::history::OwnFigures;
 use crate::feeds::inventory::Inventory;
 use crate::feeds::price::Prices;
-use crate::feeds::{self, Figures, Outbox, RecordReader, Recorder, Relay, Rows, Source};
+use crate::feeds::{self, Figures, Kept, Outbox, RecordReader, Recorder, Relay, Rows, Source};
+use crate::http::Cache;
 use crate::http::limits::Limits;
 use crate::http::tls::Tls;
 use crate::http::{layers, server};
@@ -120,6 +121,9 @@ impl App {
         let limits = Limits::new(&settings.rate, redis_url, metrics).await;
         let limits = limits.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
         tasks.spawn("rate limits", limits.clone().sweep(tasks.stop()));
+        let cache = Cache::new(&settings.cache, redis_url, metrics).await;
+        let cache = cache.map_err(|error| anyhow::anyhow!("Redis (REDIS_URL) cannot be used: {error}"))?;
+        let kept = Kept { cache, db: db.clone() };
         let origins = settings.edge.allowed_origins.clone();
         let snapshots = snapshots(&db, &node, &outbox, &inventory, &prices)?;
         let sessions =
@@ -162,6 +166,7 @@ impl App {
             server_api: ServerApi::new(channels.clone()),
             channels,
             admin,
+            kept,
             inventory,
             prices,
             progress,
@@ -171,6 +176,7 @@ impl App {
         };
         let router = routes::router(parts);
         let router = layers::apply(router, &settings.edge, http_metrics);
+        let router = if tls.is_some() { layers::over_tls(router) } else { router };
         Ok(Self { settings, router, node, db, server_metrics, tls, relay: relaying, tasks, past })
     }
 

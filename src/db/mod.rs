@@ -5,8 +5,10 @@
 //! deferred ones fail with "database is locked" when two of them turn into writers.
 
 mod arg; // values for placeholders
+mod changes; // whether rows have changed since
 mod error;
 mod file; // the embedded database as a file
+mod latest; // one question of many, asked once
 mod migrate;
 mod money; // exact decimals, in both engines
 mod open; // pools and their options
@@ -23,9 +25,11 @@ use sqlx::FromRow;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
+use self::latest::Latest;
 use self::replica::Replicas;
 use self::slow::Explainer;
 pub use arg::Arg;
+pub use changes::{Changes, Version};
 pub use error::DbError;
 pub use file::{check_file, copy_file};
 pub use money::{Money, MoneyError};
@@ -44,6 +48,7 @@ pub struct Db {
     replicas: Option<Replicas>,
     /// When plans of slow statements are asked for.
     explainer: Option<Arc<Explainer>>,
+    changes: Arc<Latest<Changes>>,
 }
 
 #[derive(Clone)]

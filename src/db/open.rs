@@ -79,7 +79,7 @@ impl Db {
             _ => None,
         };
         let explainer = options.explain_slow.then(|| Arc::new(Explainer::new()));
-        Ok(Self { engine, metrics, replicas, explainer })
+        Ok(Self { engine, metrics, replicas, explainer, changes: Arc::default() })
     }
 
     /// Answers when a connection answers.

@@ -145,23 +145,10 @@ impl Db {
         let begun = Instant::now();
         let done = match &self.engine {
             Engine::Sqlite { writer, .. } => sqlite_execute(writer, sql, args).await,
-            Engine::Postgres(pool) => {
-                let done = postgres_execute(pool, sql, args).await;
-                if let Some(replicas) = &self.replicas {
-                    replicas.note_write(pool).await;
-                }
-                done
-            }
+            Engine::Postgres(pool) => postgres_execute(pool, sql, args).await,
         };
         self.metrics.observe(begun, sql);
         done
-    }
-
-    fn primary(&self) -> Option<PgPool> {
-        match &self.engine {
-            Engine::Sqlite { .. } => None,
-            Engine::Postgres(pool) => Some(pool.clone()),
-        }
     }
 
     async fn rows<T: Row>(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
@@ -173,6 +160,17 @@ impl Db {
         };
         let took = self.metrics.observe(begun, sql);
         self.explain(sql, kept, took);
+        rows
+    }
+
+    /// The same from the primary, whoever asks.
+    pub(super) async fn primary_rows<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        let begun = Instant::now();
+        let rows = match &self.engine {
+            Engine::Sqlite { readers, .. } => sqlite_rows(readers, sql, args).await,
+            Engine::Postgres(pool) => postgres_rows(pool, sql, args).await,
+        };
+        self.metrics.observe(begun, sql);
         rows
     }
 
@@ -196,11 +194,7 @@ impl Db {
             }
         }
         self.metrics.reads.get_or_create(&[("from", "primary")]).inc();
-        let rows = postgres_rows(primary, sql, args).await;
-        if !reads {
-            replicas.note_write(primary).await;
-        }
-        rows
+        postgres_rows(primary, sql, args).await
     }
 
     /// Begins a transaction that may write. On SQLite it waits for its turn.
@@ -211,7 +205,6 @@ impl Db {
                 Engine::Postgres(pool) => Open::Postgres(pool.begin().await?),
             },
             metrics: self.metrics.clone(),
-            replicated: self.replicas.clone().zip(self.primary()),
         })
     }
 }
@@ -227,7 +220,6 @@ impl Db {
                 }
             },
             metrics: self.metrics.clone(),
-            replicated: None,
         })
     }
 }

@@ -36,6 +36,14 @@ impl Sql {
         self.and(&condition)
     }
 
+    /// [`Sql::filter`] with two values, `?1` and `?2`.
+    pub fn filter_two(mut self, condition: &'static str, first: impl Into<Arg>, second: impl Into<Arg>) -> Self {
+        self.args.extend([first.into(), second.into()]);
+        let (one, two) = (self.args.len() - 1, self.args.len());
+        let condition = condition.replace("?1", &format!("${one}")).replace("?2", &format!("${two}"));
+        self.and(&condition)
+    }
+
     /// [`Sql::filter`] without a value: only a condition that is spelled out can match that of a partial index.
     pub fn filter_by(self, condition: &'static str) -> Self {
         self.and(condition)
@@ -95,13 +103,12 @@ mod tests {
             .filter_by("e IS NULL")
             .filter_in("f", &[])
             .filter_in("g", &["y".to_owned(), "z".to_owned()])
+            .filter_two("(f, g) > (?1, ?2)", "y", 2_i64)
             .push(" LIMIT ")
             .bind(10_i64);
         let (text, args) = sql.into_parts();
-        assert_eq!(
-            text,
-            "SELECT * FROM t WHERE a = $1 AND (c = $2 OR d = $2) AND e IS NULL AND g IN ($3, $4) LIMIT $5"
-        );
-        assert_eq!(args.len(), 5);
+        let filtered = "WHERE a = $1 AND (c = $2 OR d = $2) AND e IS NULL AND g IN ($3, $4) AND (f, g) > ($5, $6)";
+        assert_eq!(text, format!("SELECT * FROM t {filtered} LIMIT $7"));
+        assert_eq!(args.len(), 7);
     }
 }

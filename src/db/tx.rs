@@ -1,16 +1,11 @@
 //! A transaction on either engine. Dropped without a commit, it is rolled back.
 
-use sqlx::postgres::PgPool;
-
-use super::replica::Replicas;
 use super::run::Open;
 use super::{DbError, DbMetrics};
 
 pub struct Tx {
     pub(super) open: Open,
     pub(super) metrics: DbMetrics,
-    /// Replicas that are to have this before they are read from, and who says how far that is.
-    pub(super) replicated: Option<(Replicas, PgPool)>,
 }
 
 impl Tx {
@@ -20,9 +15,6 @@ impl Tx {
             Open::Sqlite(tx) => tx.commit().await,
             Open::Postgres(tx) => tx.commit().await,
         };
-        if let Some((replicas, primary)) = self.replicated {
-            replicas.note_write(&primary).await;
-        }
         done.map_err(DbError::of_commit)
     }
 

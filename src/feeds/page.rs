@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::http::FieldError;
+use super::fields::Fields;
+use crate::http::{FieldError, Problem};
 
 /// Which page of a list, checked.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,7 @@ pub struct Page<T> {
     pub pagination: Pagination,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Pagination {
     pub page: i64,
     pub limit: i64,
@@ -48,6 +49,9 @@ pub struct Pagination {
     pub total_pages: i64,
     pub has_next: bool,
     pub has_prev: bool,
+    /// Where the next page begins, for `cursor`; absent on the last page and where a list has no cursors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
@@ -55,7 +59,37 @@ impl<T> Page<T> {
         let PageRequest { page, limit } = request;
         let total_pages = (total_items + limit - 1) / limit;
         let has_prev = page > 1 && total_items > 0;
-        let pagination = Pagination { page, limit, total_items, total_pages, has_next: page < total_pages, has_prev };
+        let pagination = Pagination {
+            page,
+            limit,
+            total_items,
+            total_pages,
+            has_next: page < total_pages,
+            has_prev,
+            next_cursor: None,
+        };
         Self { items, pagination }
+    }
+
+    /// `items` has one more than the page when something follows; `cursor` leads behind the last one that is kept.
+    pub fn keyed(mut items: Vec<T>, request: PageRequest, total: i64, cursor: impl Fn(&T, i64) -> String) -> Self {
+        let more = items.len() as i64 > request.limit;
+        items.truncate(usize::try_from(request.limit).unwrap_or(0));
+        let next_cursor = items.last().filter(|_| more).map(|last| cursor(last, request.page + 1));
+        let mut page = Self::new(items, request, total);
+        page.pagination.has_next = more;
+        page.pagination.next_cursor = next_cursor;
+        page
+    }
+}
+
+impl<T: Serialize> Page<T> {
+    /// As JSON, each item with the fields that were asked for.
+    pub fn body(&self, fields: &Fields) -> Result<Vec<u8>, Problem> {
+        let body = match fields.of_each(&self.items)? {
+            None => serde_json::to_vec(self),
+            Some(items) => serde_json::to_vec(&Page { items, pagination: self.pagination.clone() }),
+        };
+        body.map_err(Problem::internal)
     }
 }

@@ -125,7 +125,7 @@ fn send<Files: RustEmbed>(name: &str, plain: EmbeddedFile, headers: &HeaderMap) 
 }
 
 /// Whether `Accept-Encoding` takes this coding: named, and not with a quality of zero.
-fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+pub(super) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|value| {
         value.split(',').any(|entry| {
             let mut parts = entry.split(';').map(str::trim);

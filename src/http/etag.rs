@@ -28,6 +28,13 @@ impl ETag {
         Self(HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\"")))
     }
 
+    /// The tag of another form of the same.
+    pub(super) fn variant(&self, suffix: &str) -> Self {
+        let tag = self.0.as_bytes();
+        let whole = [tag.strip_suffix(b"\"").unwrap_or(tag), suffix.as_bytes(), b"\""].concat();
+        HeaderValue::from_bytes(&whole).map_or_else(|_| self.clone(), Self)
+    }
+
     /// Whether the caller has this already (`If-None-Match`), so that a 304 is enough.
     pub fn is_known_to(&self, headers: &HeaderMap) -> bool {
         let own = opaque(self.0.as_bytes());

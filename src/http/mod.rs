@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod assets;
+pub mod cache; // answers that are kept while their rows stay
 pub mod guard;
 pub mod layers;
 pub mod limits;
@@ -17,6 +18,7 @@ mod proxies;
 mod trace;
 
 pub use body::{BodyError, BoundedBody};
+pub use cache::{Answer, Cache};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;
 pub use extract::{Json, Path, Query, RawBody, parse};

@@ -62,6 +62,20 @@ async fn a_reader_sees_what_it_wrote_and_a_replica_that_lags_or_dies_is_passed_o
         adjust().await;
         assert_eq!(stock(&server, &id).await, left);
     }
+    // What another node wrote is no different, whether or not that one knows of the replica.
+    let other = Fanfare::start(Settings::new().database(&database.url).env("DB_POOL_SIZE", "3")).await;
+    let item = json!({ "sku": "READ-2", "name": "x", "stock_quantity": 0, "max_stock_level": 100 });
+    let item = client.post(format!("{}/api/v1/inventory", other.url())).json(&item).send().await.expect("create");
+    let theirs = item.json::<Value>().await.expect("json")["id"].clone();
+    for told in 1..=20 {
+        let url = format!("{}/api/v1/inventory/{theirs}/adjust", other.url());
+        assert!(client.post(url).json(&json!({ "delta": 1 })).send().await.expect("adjust").status().is_success());
+        assert_eq!(stock(&server, &theirs).await, told);
+        let list = format!("{}/api/v1/inventory?q=READ-2", server.url());
+        let list: Value = reqwest::get(list).await.expect("list").json().await.expect("json");
+        assert_eq!(list["items"][0]["stock_quantity"], told);
+    }
+    drop(other);
     let (from_replica, from_primary) = (figure(&server, REPLICA).await, figure(&server, PRIMARY).await);
     assert_eq!(stock(&server, &id).await, 480);
     assert_eq!(figure(&server, REPLICA).await, from_replica);

@@ -1,6 +1,6 @@
 //! `deploy/switch` against a real nginx, two nodes on one Redis and one PostgreSQL, under load.
 //!
-//! FANFARE_SWITCH_STREAMS=2000 cargo test --test it deploy_switch -- --nocapture   makes it as many streams.
+//! `make rolling-update` makes it 2,000 streams on an optimized server, with k6's mixed load beside the test's own.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -89,9 +89,11 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
     let done = CancellationToken::new();
     let load = tokio::spawn({
         let (client, done) = (client.clone(), done.clone());
+        // Each is told to every stream: as many deliveries, however many streams there are.
+        let every = Duration::from_millis(30) * (streams as u32).div_ceil(200);
         async move {
             let (mut sent, mut failed) = (0_i64, Vec::new());
-            let mut ticks = tokio::time::interval(Duration::from_millis(30));
+            let mut ticks = tokio::time::interval(every);
             while done.run_until_cancelled(ticks.tick()).await.is_some() {
                 match client.post(&adjust).json(&json!({ "delta": 1 })).send().await {
                     Ok(answer) if answer.status().is_success() => sent += 1,
@@ -103,6 +105,7 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
         }
     });
 
+    let mixed = Mixed::start(&client, &items).await;
     let mut switched = async |words: &[&str], settings: &[(&str, String)]| {
         let mut switch = nginx.switch();
         switch.args(words).envs(settings.iter().map(|(name, value)| (name, value)));
@@ -137,6 +140,7 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
     let said = switched(&["status"], &colors).await;
     assert!(said.contains("ready, in nginx") && said.contains("down"), "{said}");
 
+    mixed.end().await;
     done.cancel();
     let (sent, failed) = load.await.expect("joined");
     assert!(failed.is_empty(), "{} of {sent} requests failed: {failed:?}\n{}", failed.len(), nginx.log("error.log"));
@@ -169,6 +173,40 @@ async fn an_update_under_load_loses_no_message_and_fails_no_request() {
         seen.comebacks.load(Ordering::SeqCst)
     );
     assert!(longest_ms < BACK_WITHIN_MS, "{longest_ms} ms");
+}
+
+/// k6's mixed scenario, where FANFARE_SWITCH_RATE says how many requests a second.
+struct Mixed(Option<(std::process::Child, tempfile::TempDir)>);
+
+impl Mixed {
+    const ITEMS: usize = 50;
+
+    async fn start(client: &reqwest::Client, items: &str) -> Self {
+        let Ok(rate) = std::env::var("FANFARE_SWITCH_RATE") else { return Self(None) };
+        for number in 0..Self::ITEMS {
+            let item = json!({ "sku": format!("MIXED-{number}"), "name": "x" });
+            assert!(client.post(items).json(&item).send().await.expect("create").status().is_success());
+        }
+        let folder = temp_dir("mixed");
+        let mut k6 = std::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtest/run.sh"));
+        k6.arg("mixed").env("BASE_URL", items.trim_end_matches("/api/v1/inventory")).env("RATE", rate);
+        k6.env("RESULT_FILE", folder.path().join("result.json")).env("ITEMS", Self::ITEMS.to_string());
+        k6.env("DURATION_SECONDS", "45").env("WRITES", "2").env("CLIENTS", "100").env("FIRST_ITEM", "2");
+        Self(Some((k6.spawn().expect("k6"), folder)))
+    }
+
+    /// To its own end; no request of it may have failed.
+    async fn end(self) {
+        let Some((mut k6, folder)) = self.0 else { return };
+        // Its own bounds are those of a server that is not being replaced; here the answers count.
+        let _ = tokio::task::spawn_blocking(move || k6.wait()).await.expect("joined").expect("k6");
+        let result = std::fs::read_to_string(folder.path().join("result.json")).expect("a result");
+        let result: Value = serde_json::from_str(&result).expect("JSON");
+        let rate = |name: &str| result["metrics"][name]["values"]["rate"].as_f64().expect("a rate");
+        let requests = result["metrics"]["http_reqs"]["values"]["count"].as_u64().expect("a count");
+        println!("k6: {requests} requests, {} failed, {} as they should be", rate("http_req_failed"), rate("checks"));
+        assert!(requests > 1000 && rate("http_req_failed") == 0.0 && rate("checks") == 1.0);
+    }
 }
 
 /// Runs `last` at the end, however that comes.

@@ -268,3 +268,15 @@ fn every_exception_of_the_audit_has_a_reason() {
     }
     assert_eq!(audit.matches("\"RUSTSEC-").count(), deny.matches("{ id = \"RUSTSEC-2").count());
 }
+
+#[test]
+fn the_worked_example_is_the_one_that_is_tested() {
+    let (guide, code) = (read(root().join("docs/ADDING-A-FEED.md")), read(root().join("tests/it/example_feed.rs")));
+    let parts: Vec<&str> = code.split("// [the ").skip(1).collect();
+    assert_eq!(parts.len(), 4);
+    for part in parts {
+        let (name, text) = part.split_once("]\n").expect("a name");
+        let text = text.split("// [end]").next().expect("an end").trim();
+        assert!(guide.contains(&format!("<!-- the {name} -->\n\n```rust\n{text}\n```")), "the {name} differs");
+    }
+}

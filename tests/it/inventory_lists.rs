@@ -65,7 +65,7 @@ async fn items_without_a_category_come_last_on_both_engines() {
         for descending in [false, true] {
             let sort_by = serde_json::from_value(json!("category")).unwrap();
             let query = ListQuery { sort_by, descending, ..Default::default() };
-            let page = rows.inventory.list(&query, PageRequest::new(None, None).unwrap()).await.unwrap();
+            let page = rows.inventory.list(&query, PageRequest::new(None, None).unwrap(), None).await.unwrap();
             order.push(page.items.into_iter().map(|item| item.sku).collect::<Vec<_>>());
         }
         orders.push(order);
@@ -95,7 +95,7 @@ async fn low_stock_is_found_through_its_partial_index() {
         }
         for (low, sku) in [(true, "LOW"), (false, "HIGH")] {
             let query = ListQuery { low_stock: Some(low), ..Default::default() };
-            let page = rows.inventory.list(&query, PageRequest::new(None, None).unwrap()).await.unwrap();
+            let page = rows.inventory.list(&query, PageRequest::new(None, None).unwrap(), None).await.unwrap();
             let skus: Vec<String> = page.items.into_iter().map(|item| item.sku).collect();
             assert_eq!((skus, page.pagination.total_items), (vec![sku.to_owned()], 1));
         }

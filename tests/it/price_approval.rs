@@ -74,14 +74,17 @@ async fn switching_a_price_on_is_a_change_of_the_items_price() {
         assert!(back.is_active && !rows.prices.get(second.id).await.unwrap().is_active);
         assert_eq!(told(&rows).await, ["updated 110→100"]);
         let page = PageRequest::new(None, Some(1)).unwrap();
-        let history = rows.prices.history(Some(first.inventory_id), page).await.unwrap();
+        let history = rows.prices.history(Some(first.inventory_id), None, page, None).await.unwrap();
         let last = serde_json::to_value(&history.items[0]).unwrap();
         assert_eq!((&last["old_price"], &last["new_price"]), (&json!(110), &json!(100)));
 
         // Deleting a price that is not in force takes no price away from the item.
         rows.prices.delete(second.id, "tester").await.unwrap();
         assert_eq!(told(&rows).await, Vec::<String>::new());
-        assert_eq!(rows.prices.history(Some(first.inventory_id), page).await.unwrap().pagination.total_items, 3);
+        assert_eq!(
+            rows.prices.history(Some(first.inventory_id), None, page, None).await.unwrap().pagination.total_items,
+            3
+        );
     }
 }
 

@@ -37,10 +37,15 @@ async fn writers_of_one_items_prices_take_turns() {
         }
         let (active, page) =
             (ListQuery { active: Some(true), ..Default::default() }, PageRequest::new(None, None).unwrap());
-        let active = rows.prices.list(&active, page).await.unwrap().items;
+        let active = rows.prices.list(&active, page, None).await.unwrap().items;
         assert_eq!(active.len(), 1, "one price is in force on {}", rows.db.engine());
         // The history is one chain: each change begins where the one before it ended, and ends at the active price.
-        let history = rows.prices.history(Some(item), PageRequest::new(None, Some(1000)).unwrap()).await.unwrap().items;
+        let history = rows
+            .prices
+            .history(Some(item), None, PageRequest::new(None, Some(1000)).unwrap(), None)
+            .await
+            .unwrap()
+            .items;
         assert_eq!(history[0].new_price, Some(active[0].selling_price));
         for pair in history.windows(2) {
             assert_eq!(pair[0].old_price, pair[1].new_price, "on {}", rows.db.engine());

@@ -88,7 +88,7 @@ async fn lists_are_filtered_sorted_and_paged() {
         }
         let list = async |query: ListQuery, page, limit| {
             let page = PageRequest::new(Some(page), Some(limit)).unwrap();
-            rows.inventory.list(&query, page).await.unwrap()
+            rows.inventory.list(&query, page, None).await.unwrap()
         };
         let all = list(ListQuery::default(), 3, 10).await;
         assert_eq!((all.items.len(), all.pagination.total_items, all.pagination.total_pages), (5, 25, 3));

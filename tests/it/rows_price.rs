@@ -79,7 +79,7 @@ async fn a_price_lives_alike_on_both_engines() {
         assert_eq!(told(&rows).await, ["deleted 141→null null null%"]);
 
         let page = PageRequest::new(None, None).unwrap();
-        let history = rows.prices.history(Some(id), page).await.unwrap().items;
+        let history = rows.prices.history(Some(id), None, page, None).await.unwrap().items;
         let lines: Vec<String> = history
             .iter()
             .map(|row| {
@@ -102,7 +102,7 @@ async fn a_price_lives_alike_on_both_engines() {
         assert_eq!(lines, expected);
 
         let pending = ListQuery { pending: Some(true), ..Default::default() };
-        assert_eq!(rows.prices.list(&pending, page).await.unwrap().pagination.total_items, 0);
+        assert_eq!(rows.prices.list(&pending, page, None).await.unwrap().pagination.total_items, 0);
         let by_sku = ListQuery {
             sku: Some("TOY-1".into()),
             active: Some(false),
@@ -110,11 +110,15 @@ async fn a_price_lives_alike_on_both_engines() {
             inventory_id: Some(id),
             ..Default::default()
         };
-        let listed = rows.prices.list(&by_sku, page).await.unwrap();
+        let listed = rows.prices.list(&by_sku, page, None).await.unwrap();
         assert_eq!((listed.items.len(), listed.items[0].name.as_str()), (2, "TOY-1"));
 
         rows.inventory.delete(id).await.unwrap();
-        assert_eq!(rows.prices.list(&ListQuery::default(), page).await.unwrap().items, [], "prices go with their item");
+        assert_eq!(
+            rows.prices.list(&ListQuery::default(), page, None).await.unwrap().items,
+            [],
+            "prices go with their item"
+        );
     }
 }
 

@@ -118,6 +118,7 @@ async fn requests_and_streams_go_through_tls_and_streams_end_with_their_close_co
     let (client, address) = (authority.http(), server.address().to_owned());
     let health = client.get(format!("https://{address}/health")).send().await.expect("health");
     assert_eq!(health.status(), 200);
+    assert_eq!(health.headers()["strict-transport-security"], "max-age=31536000");
     // Bigger than everything on the way may hold at once.
     let long = "x".repeat(700_000);
     let mut socket = authority.ws(&address, "/ws/price").await;

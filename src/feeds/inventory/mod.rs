@@ -1,5 +1,6 @@
 //! Stock items: the rule of every write. validate → row → outbox → commit → stream; when low, alerts too.
 
+mod list; // narrowed, sorted, in pages
 mod messages; // what subscribers are told
 pub mod routes;
 mod sql;
@@ -12,8 +13,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+pub use self::list::{ListQuery, SortBy};
 use self::messages::{InventoryRow, InventoryUpdate, StockAlert};
-pub use self::sql::{Item, ListQuery};
+pub use self::sql::Item;
 pub use self::validate::{ItemChange, NewItem};
 use super::action::Action;
 use super::alert::{Alert, AlertKind};
@@ -21,9 +23,10 @@ use super::failure::Failure;
 use super::outbox::Outbox;
 use super::page::{Page, PageRequest};
 use super::snapshot::{Rows, row};
+use super::totals::Totals;
 use super::{INVENTORY_UPDATES, STOCK_ALERTS};
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Tx};
+use crate::db::{Changes, Db, DbError, Tx};
 use crate::http::{FieldError, Problem};
 use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
@@ -39,6 +42,7 @@ struct Inner {
     clock: Clock,
     series: Writer,
     low_stock_alerts: Family<LevelLabel, Counter>,
+    totals: Totals,
 }
 
 #[async_trait]
@@ -61,7 +65,7 @@ impl Inventory {
     pub fn new(db: Db, outbox: Outbox, clock: Clock, series: Writer, registry: &mut Registry) -> Self {
         let low_stock_alerts = Family::<LevelLabel, Counter>::default();
         registry.register(name::LOW_STOCK_ALERTS, "Alerts for low stock, by level", low_stock_alerts.clone());
-        Self(Arc::new(Inner { db, outbox, clock, series, low_stock_alerts }))
+        Self(Arc::new(Inner { db, outbox, clock, series, low_stock_alerts, totals: Totals::default() }))
     }
 
     pub async fn create(&self, new: NewItem) -> Result<Item, Failure> {
@@ -79,9 +83,22 @@ impl Inventory {
         sql::find(&self.0.db, id).await?.ok_or_else(|| missing(id).into())
     }
 
-    pub async fn list(&self, query: &ListQuery, page: PageRequest) -> Result<Page<Item>, Failure> {
-        let (items, total) = sql::list(&self.0.db, query, page).await?;
-        Ok(Page::new(items, page, total))
+    /// What every list is made of; totals of lists that do not look at the stock, of the first alone.
+    const MADE_OF: &[&str] = &["items", "stock"];
+
+    /// `changes`: where the rows stood before this was called, where somebody could say.
+    pub async fn list(
+        &self,
+        query: &ListQuery,
+        page: PageRequest,
+        changes: Option<&Changes>,
+    ) -> Result<Page<Item>, Failure> {
+        let scopes = if query.low_stock.is_some() { Self::MADE_OF } else { &Self::MADE_OF[..1] };
+        let version = changes.map(|changes| changes.of(scopes));
+        let key = format!("{:?}", (&query.category, query.active, query.low_stock, &query.text));
+        let total = self.0.totals.get(key, version, list::total(&self.0.db, query)).await?;
+        let items = list::page(&self.0.db, query, page).await?;
+        Ok(Page::keyed(items, page, total, |item, page| query.cursor(item, page)))
     }
 
     /// Changes the fields that are given.

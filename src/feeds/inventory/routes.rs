@@ -1,16 +1,19 @@
 //! `/api/v1/inventory`.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::sql::SortBy;
-use super::{Inventory, Item, ItemChange, ListQuery, NewItem};
+use super::{Inventory, Item, ItemChange, ListQuery, NewItem, SortBy};
+use crate::db::Changes;
+use crate::feeds::cursor::Cursor;
 use crate::feeds::failure::Failure;
+use crate::feeds::fields::{Fields, FieldsParameter};
+use crate::feeds::kept::Kept;
 use crate::feeds::page::{Page, PageRequest};
 use crate::feeds::text::Checks;
-use crate::http::{Json, Path, Problem, Query};
+use crate::http::{Answer, FieldError, Json, Path, Problem, Query};
 
 /// Every parameter of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -19,6 +22,10 @@ use crate::http::{Json, Path, Problem, Query};
 pub struct ListParameters {
     page: Option<i64>,
     limit: Option<i64>,
+    /// `next_cursor` of the page before; takes the place of `page`.
+    cursor: Option<String>,
+    /// Names of fields by comma, or `light`.
+    fields: Option<String>,
     category: Option<String>,
     #[serde(alias = "is_active")]
     active: Option<bool>,
@@ -62,27 +69,43 @@ pub async fn create(State(inventory): State<Inventory>, Json(new): Json<NewItem>
 #[utoipa::path(get, path = "/api/v1/inventory", tag = "inventory", params(ListParameters), responses((status = 200, description = "Found", body = Page<Item>)))]
 pub async fn list(
     State(inventory): State<Inventory>,
+    State(kept): State<Kept>,
+    headers: HeaderMap,
     Query(parameters): Query<ListParameters>,
-) -> Result<Json<Page<Item>>, Failure> {
+) -> Result<Response, Failure> {
     let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
     let mut checks = Checks::default();
     checks.lookup("category", parameters.category.as_deref());
     checks.lookup("q", parameters.q.as_deref());
     checks.done().map_err(Problem::invalid)?;
-    let query = ListQuery {
+    let fields = Fields::parse(parameters.fields.as_deref(), Item::FIELDS, Item::LIGHT).map_err(invalid)?;
+    let mut query = ListQuery {
         category: parameters.category,
         active: parameters.active,
         low_stock: parameters.low_stock,
         text: parameters.q.filter(|text| !text.is_empty()),
         sort_by: parameters.sort_by,
         descending: parameters.sort_order == SortOrder::Desc,
+        after: None,
     };
-    Ok(Json(inventory.list(&query, page).await?))
+    query.after = Cursor::parse(parameters.cursor.as_deref(), parameters.page, &query.order()).map_err(invalid)?;
+    let page = query.after.as_ref().map_or(page, |after| PageRequest { page: after.page, ..page });
+    let key = format!("inventory {query:?} {page:?} {fields:?}");
+    let list = |changes: Option<Changes>| async move {
+        Ok(inventory.list(&query, page, changes.as_ref()).await?.body(&fields)?)
+    };
+    Ok(kept.list(&key, Inventory::MADE_OF, list).await?.respond(&headers))
 }
 
-#[utoipa::path(get, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Item)))]
-pub async fn get(State(inventory): State<Inventory>, Path(id): Path<i64>) -> Result<Json<Item>, Failure> {
-    Ok(Json(inventory.get(id).await?))
+#[utoipa::path(get, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Item)))]
+pub async fn get(
+    State(inventory): State<Inventory>,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+    Query(parameters): Query<FieldsParameter>,
+) -> Result<Response, Failure> {
+    let fields = parameters.read(Item::FIELDS, Item::LIGHT)?;
+    Ok(Answer::new(fields.of(&inventory.get(id).await?)?).respond(&headers))
 }
 
 /// PUT and PATCH alike: the fields that are given.
@@ -108,4 +131,8 @@ pub async fn adjust(
     Json(adjustment): Json<Adjustment>,
 ) -> Result<Json<Item>, Failure> {
     Ok(Json(inventory.adjust(id, adjustment.delta).await?))
+}
+
+fn invalid(error: FieldError) -> Problem {
+    Problem::invalid(vec![error])
 }

@@ -5,9 +5,8 @@ use serde::Serialize;
 
 use super::NewItem;
 use crate::args;
-use crate::db::{Arg, Db, DbError, Money, Sql, Tx};
+use crate::db::{Arg, Db, DbError, Money, Tx};
 use crate::feeds::body::utc;
-use crate::feeds::page::PageRequest;
 
 /// An item as it is stored, with what is derived from it.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
@@ -37,37 +36,35 @@ pub struct Item {
 }
 
 impl Item {
+    /// As they are written.
+    pub const FIELDS: &[&str] = &[
+        "id",
+        "sku",
+        "name",
+        "description",
+        "category",
+        "stock_quantity",
+        "reserved_quantity",
+        "available_quantity",
+        "is_low_stock",
+        "weight",
+        "dimensions",
+        "cost_price",
+        "min_stock_level",
+        "max_stock_level",
+        "is_active",
+        "is_trackable",
+        "created_at",
+        "updated_at",
+    ];
+    /// What a list of many needs.
+    pub const LIGHT: &[&str] =
+        &["id", "sku", "name", "category", "stock_quantity", "available_quantity", "is_low_stock", "is_active"];
+
     /// `out` when nothing is available, else `low`: what an alert says.
     pub fn alert_level(&self) -> &'static str {
         if self.available_quantity == 0 { "out" } else { "low" }
     }
-}
-
-/// What a list is narrowed and sorted by.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    pub category: Option<String>,
-    pub active: Option<bool>,
-    pub low_stock: Option<bool>,
-    /// Text within SKU, name or description, in any case.
-    pub text: Option<String>,
-    pub sort_by: SortBy,
-    pub descending: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize, utoipa::ToSchema)]
-#[schema(as = InventorySort)]
-#[serde(rename_all = "snake_case")]
-pub enum SortBy {
-    #[default]
-    Id,
-    Sku,
-    Name,
-    Category,
-    StockQuantity,
-    AvailableQuantity,
-    CreatedAt,
-    UpdatedAt,
 }
 
 /// The columns of [`Item`]. The engines name the larger of two values differently; the rest is the same.
@@ -91,12 +88,16 @@ macro_rules! columns {
     };
 }
 
+pub(super) use columns;
+
 /// A statement around the columns, for the engine of `$db`.
 macro_rules! with_columns {
     ($db:expr, $before:literal, $after:literal) => {
         $db.by_engine(concat!($before, columns!(sqlite), $after), concat!($before, columns!(postgres), $after))
     };
 }
+
+pub(super) use with_columns;
 
 pub async fn insert(tx: &mut Tx, new: &NewItem, now: DateTime<Utc>) -> Result<Item, DbError> {
     let sql = with_columns!(
@@ -177,82 +178,6 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<Option<Item>, DbError> {
 }
 
 #[derive(sqlx::FromRow)]
-struct Count {
-    count: i64,
-}
-
-/// One page, and how many items there are in all.
-pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<Item>, i64), DbError> {
-    let count = narrowed(db, Sql::new("SELECT count(*) AS count FROM inventory_items"), query);
-    let total: i64 = db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count);
-    let order = match (query.sort_by, query.descending) {
-        (SortBy::Id, false) => " ORDER BY id",
-        (SortBy::Id, true) => " ORDER BY id DESC",
-        (SortBy::Sku, false) => " ORDER BY sku",
-        (SortBy::Sku, true) => " ORDER BY sku DESC",
-        (SortBy::Name, false) => " ORDER BY name, id",
-        (SortBy::Name, true) => " ORDER BY name DESC, id DESC",
-        (SortBy::Category, false) => " ORDER BY category NULLS LAST, id",
-        (SortBy::Category, true) => " ORDER BY category DESC NULLS LAST, id DESC",
-        (SortBy::StockQuantity, false) => " ORDER BY stock_quantity, id",
-        (SortBy::StockQuantity, true) => " ORDER BY stock_quantity DESC, id DESC",
-        (SortBy::AvailableQuantity, false) => " ORDER BY available_quantity, id",
-        (SortBy::AvailableQuantity, true) => " ORDER BY available_quantity DESC, id DESC",
-        (SortBy::CreatedAt, false) => " ORDER BY created_at, id",
-        (SortBy::CreatedAt, true) => " ORDER BY created_at DESC, id DESC",
-        (SortBy::UpdatedAt, false) => " ORDER BY updated_at, id",
-        (SortBy::UpdatedAt, true) => " ORDER BY updated_at DESC, id DESC",
-    };
-    let select = Sql::new(with_columns!(db, "SELECT ", " FROM inventory_items"));
-    let select = narrowed(db, select, query).push(order).push(" LIMIT ").bind(page.limit);
-    let items = db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await?;
-    Ok((items, total))
-}
-
-/// The condition of the partial index, letter by letter.
-const LOW_SQLITE: &str = "max(0, stock_quantity - reserved_quantity) <= min_stock_level";
-const LOW_POSTGRES: &str = "greatest(0, stock_quantity - reserved_quantity) <= min_stock_level";
-
-fn narrowed(db: &Db, sql: Sql, query: &ListQuery) -> Sql {
-    let sql = match query.low_stock {
-        Some(true) => sql.filter_by(db.by_engine(LOW_SQLITE, LOW_POSTGRES)),
-        Some(false) => sql.filter_by(db.by_engine(
-            "NOT max(0, stock_quantity - reserved_quantity) <= min_stock_level",
-            "NOT greatest(0, stock_quantity - reserved_quantity) <= min_stock_level",
-        )),
-        None => sql,
-    };
-    let text = db.by_engine(
-        "(sku LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\' OR description LIKE ? ESCAPE '\\')",
-        "(sku ILIKE ? ESCAPE '\\' OR name ILIKE ? ESCAPE '\\' OR description ILIKE ? ESCAPE '\\')",
-    );
-    sql.filter_some("category = ?", query.category.as_deref())
-        .filter_some("is_active = ?", query.active)
-        .filter_some(text, query.text.as_deref().map(containing))
-}
-
-/// A LIKE pattern for text that may itself have the pattern's signs in it.
-fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern + "%"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_low_stock_condition_is_that_of_the_index() {
-        let sqlite = include_str!("../../../migrations/sqlite/0001_inventory.sql");
-        let postgres = include_str!("../../../migrations/postgres/0001_inventory.sql");
-        for (migration, condition) in [(sqlite, LOW_SQLITE), (postgres, LOW_POSTGRES)] {
-            assert!(migration.contains(&format!("    WHERE {condition};\n")), "{condition}");
-        }
-    }
+pub(super) struct Count {
+    pub count: i64,
 }

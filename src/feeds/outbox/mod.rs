@@ -77,7 +77,9 @@ impl Outbox {
         let created_at = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
         let mut rows = Vec::with_capacity(messages.len());
         for (data, tags) in messages {
-            let tags = serde_json::to_string(tags)?;
+            let mut tags = tags.clone();
+            trace::tag(&mut tags);
+            let tags = serde_json::to_string(&tags)?;
             rows.push(NewRow { channel, data, tags, created_at: created_at.clone() });
         }
         tx.execute_over(&NewRow::OVER, &rows).await?;

@@ -26,13 +26,15 @@ pub use self::sql::{HistoryRow, ListQuery, Price};
 pub use self::validate::{Author, NewPrice, PriceChange};
 use super::action::Action;
 use super::alert::{Alert, AlertKind};
+use super::cursor::by_id;
 use super::failure::Failure;
 use super::outbox::{Outbox, StageError};
 use super::page::{Page, PageRequest};
 use super::snapshot::{Rows, row};
+use super::totals::Totals;
 use super::{PRICE_ALERTS, PRICE_UPDATES};
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Money, Tx};
+use crate::db::{Changes, Db, DbError, Money, Tx};
 use crate::http::{FieldError, Problem};
 use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
@@ -63,11 +65,12 @@ struct Inner {
     clock: Clock,
     series: Writer,
     options: PriceOptions,
+    totals: Totals,
 }
 
 impl Prices {
     pub fn new(db: Db, outbox: Outbox, clock: Clock, series: Writer, options: PriceOptions) -> Self {
-        Self(Arc::new(Inner { db, outbox, clock, series, options }))
+        Self(Arc::new(Inner { db, outbox, clock, series, options, totals: Totals::default() }))
     }
 
     pub async fn create(&self, new: NewPrice, caller: &str) -> Result<Price, Failure> {
@@ -100,14 +103,36 @@ impl Prices {
         sql::find(&self.0.db, id).await?.ok_or_else(|| missing(id).into())
     }
 
-    pub async fn list(&self, query: &ListQuery, page: PageRequest) -> Result<Page<Price>, Failure> {
-        let (prices, total) = sql::list(&self.0.db, query, page).await?;
-        Ok(Page::new(prices, page, total))
+    /// What lists of prices are made of; the items without their stock.
+    const MADE_OF: &[&str] = &["items", "prices"];
+
+    /// `changes`: where the rows stood before this was called, where somebody could say.
+    pub async fn list(
+        &self,
+        query: &ListQuery,
+        page: PageRequest,
+        changes: Option<&Changes>,
+    ) -> Result<Page<Price>, Failure> {
+        let key = format!("{:?}", ListQuery { after: None, ..query.clone() });
+        let version = changes.map(|changes| changes.of(Self::MADE_OF));
+        let total = self.0.totals.get(key, version, sql::total(&self.0.db, query)).await?;
+        let prices = sql::list(&self.0.db, query, page).await?;
+        Ok(Page::keyed(prices, page, total, |price, page| by_id("prices", price.id, page)))
     }
 
-    pub async fn history(&self, inventory_id: Option<i64>, page: PageRequest) -> Result<Page<HistoryRow>, Failure> {
-        let (rows, total) = sql::history(&self.0.db, inventory_id, page).await?;
-        Ok(Page::new(rows, page, total))
+    /// Of one item or of all, behind the row `after`.
+    pub async fn history(
+        &self,
+        inventory_id: Option<i64>,
+        after: Option<i64>,
+        page: PageRequest,
+        changes: Option<&Changes>,
+    ) -> Result<Page<HistoryRow>, Failure> {
+        let version = changes.map(|changes| changes.of(Self::MADE_OF));
+        let count = sql::history_total(&self.0.db, inventory_id);
+        let total = self.0.totals.get(format!("history {inventory_id:?}"), version, count).await?;
+        let rows = sql::history(&self.0.db, inventory_id, after, page).await?;
+        Ok(Page::keyed(rows, page, total, |row, page| by_id("history", row.id, page)))
     }
 
     /// Changes the fields that are given; a new selling price may have to wait.

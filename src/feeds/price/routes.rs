@@ -1,16 +1,20 @@
 //! `/api/v1/prices`.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::{Author, HistoryRow, ListQuery, NewPrice, Price, PriceChange, Prices};
 use crate::auth::Identity;
+use crate::db::Changes;
+use crate::feeds::cursor::Cursor;
 use crate::feeds::failure::Failure;
+use crate::feeds::fields::{Fields, FieldsParameter};
+use crate::feeds::kept::Kept;
 use crate::feeds::page::{Page, PageRequest};
 use crate::feeds::text::Checks;
-use crate::http::{Json, Path, Problem, Query};
+use crate::http::{Answer, FieldError, Json, Path, Problem, Query};
 
 /// Every parameter of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -19,6 +23,10 @@ use crate::http::{Json, Path, Problem, Query};
 pub struct ListParameters {
     page: Option<i64>,
     limit: Option<i64>,
+    /// `next_cursor` of the page before; takes the place of `page`.
+    cursor: Option<String>,
+    /// Names of fields by comma, or `light`.
+    fields: Option<String>,
     inventory_id: Option<i64>,
     sku: Option<String>,
     currency: Option<String>,
@@ -34,6 +42,8 @@ pub struct ListParameters {
 pub struct HistoryParameters {
     page: Option<i64>,
     limit: Option<i64>,
+    /// `next_cursor` of the page before; takes the place of `page`.
+    cursor: Option<String>,
     inventory_id: Option<i64>,
 }
 
@@ -54,26 +64,41 @@ pub async fn create(
 #[utoipa::path(get, path = "/api/v1/prices", tag = "prices", params(ListParameters), responses((status = 200, description = "Found", body = Page<Price>)))]
 pub async fn list(
     State(prices): State<Prices>,
+    State(kept): State<Kept>,
+    headers: HeaderMap,
     Query(parameters): Query<ListParameters>,
-) -> Result<Json<Page<Price>>, Failure> {
+) -> Result<Response, Failure> {
     let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
     let mut checks = Checks::default();
     checks.lookup("sku", parameters.sku.as_deref());
     checks.lookup("currency", parameters.currency.as_deref());
     checks.done().map_err(Problem::invalid)?;
+    let fields = Fields::parse(parameters.fields.as_deref(), Price::FIELDS, Price::LIGHT).map_err(invalid)?;
+    let after = Cursor::parse(parameters.cursor.as_deref(), parameters.page, "prices").map_err(invalid)?;
     let query = ListQuery {
         inventory_id: parameters.inventory_id,
         sku: parameters.sku.map(|sku| sku.to_ascii_uppercase()),
         currency: parameters.currency.map(|currency| currency.to_ascii_uppercase()),
         active: parameters.active,
         pending: parameters.pending,
+        after: after.as_ref().map(|after| after.id),
     };
-    Ok(Json(prices.list(&query, page).await?))
+    let page = after.map_or(page, |after| PageRequest { page: after.page, ..page });
+    let key = format!("prices {query:?} {page:?} {fields:?}");
+    let list =
+        |changes: Option<Changes>| async move { Ok(prices.list(&query, page, changes.as_ref()).await?.body(&fields)?) };
+    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(&headers))
 }
 
-#[utoipa::path(get, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path)), responses((status = 200, description = "Found", body = Price)))]
-pub async fn get(State(prices): State<Prices>, Path(id): Path<i64>) -> Result<Json<Price>, Failure> {
-    Ok(Json(prices.get(id).await?))
+#[utoipa::path(get, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Price)))]
+pub async fn get(
+    State(prices): State<Prices>,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+    Query(parameters): Query<FieldsParameter>,
+) -> Result<Response, Failure> {
+    let fields = parameters.read(Price::FIELDS, Price::LIGHT)?;
+    Ok(Answer::new(fields.of(&prices.get(id).await?)?).respond(&headers))
 }
 
 /// PUT and PATCH alike: the fields that are given.
@@ -101,21 +126,40 @@ pub async fn delete(
 #[utoipa::path(get, path = "/api/v1/prices/{id}/history", tag = "prices", params(("id" = i64, Path), HistoryParameters), responses((status = 200, description = "Found", body = Page<HistoryRow>)))]
 pub async fn history_of(
     State(prices): State<Prices>,
+    State(kept): State<Kept>,
+    headers: HeaderMap,
     Path(id): Path<i64>,
     Query(parameters): Query<HistoryParameters>,
-) -> Result<Json<Page<HistoryRow>>, Failure> {
-    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
+) -> Result<Response, Failure> {
     let price = prices.get(id).await?;
-    Ok(Json(prices.history(Some(price.inventory_id), page).await?))
+    listed(&prices, &kept, &headers, HistoryParameters { inventory_id: Some(price.inventory_id), ..parameters }).await
 }
 
 #[utoipa::path(get, path = "/api/v1/prices/history", tag = "prices", params(HistoryParameters), responses((status = 200, description = "Found", body = Page<HistoryRow>)))]
 pub async fn history(
     State(prices): State<Prices>,
+    State(kept): State<Kept>,
+    headers: HeaderMap,
     Query(parameters): Query<HistoryParameters>,
-) -> Result<Json<Page<HistoryRow>>, Failure> {
-    let page = PageRequest::new(parameters.page, parameters.limit).map_err(Problem::invalid)?;
-    Ok(Json(prices.history(parameters.inventory_id, page).await?))
+) -> Result<Response, Failure> {
+    listed(&prices, &kept, &headers, parameters).await
+}
+
+async fn listed(
+    prices: &Prices,
+    kept: &Kept,
+    headers: &HeaderMap,
+    asked: HistoryParameters,
+) -> Result<Response, Failure> {
+    let page = PageRequest::new(asked.page, asked.limit).map_err(Problem::invalid)?;
+    let after = Cursor::parse(asked.cursor.as_deref(), asked.page, "history").map_err(invalid)?;
+    let page = after.as_ref().map_or(page, |after| PageRequest { page: after.page, ..page });
+    let (item, after) = (asked.inventory_id, after.map(|after| after.id));
+    let key = format!("price history {item:?} {after:?} {page:?}");
+    let list = |changes: Option<Changes>| async move {
+        Ok(prices.history(item, after, page, changes.as_ref()).await?.body(&Fields::default())?)
+    };
+    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(headers))
 }
 
 /// Applies the price that awaits approval. A body may say why.
@@ -142,4 +186,8 @@ pub async fn reject(
 
 fn author(body: &[u8]) -> Result<Author, Problem> {
     if body.is_empty() { Ok(Author::default()) } else { crate::http::parse(body) }
+}
+
+fn invalid(error: FieldError) -> Problem {
+    Problem::invalid(vec![error])
 }

@@ -40,6 +40,31 @@ pub struct Price {
 }
 
 impl Price {
+    /// As they are written.
+    pub const FIELDS: &[&str] = &[
+        "id",
+        "inventory_id",
+        "sku",
+        "name",
+        "category",
+        "selling_price",
+        "cost_price",
+        "discount_price",
+        "currency",
+        "margin_percent",
+        "markup_percent",
+        "is_active",
+        "requires_approval",
+        "pending_price",
+        "effective_from",
+        "effective_until",
+        "created_at",
+        "updated_at",
+    ];
+    /// What a list of many needs.
+    pub const LIGHT: &[&str] =
+        &["id", "inventory_id", "sku", "name", "selling_price", "discount_price", "currency", "is_active"];
+
     /// Active, and begun.
     pub fn is_in_force(&self, now: DateTime<Utc>) -> bool {
         self.is_active && self.effective_from.is_none_or(|from| from <= now)
@@ -72,6 +97,8 @@ pub struct ListQuery {
     pub currency: Option<String>,
     pub active: Option<bool>,
     pub pending: Option<bool>,
+    /// The page begins behind this price.
+    pub after: Option<i64>,
 }
 
 macro_rules! select {
@@ -265,34 +292,53 @@ struct Count {
     count: i64,
 }
 
-/// One page with the items joined in, and how many prices there are in all.
-pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<(Vec<Price>, i64), DbError> {
-    let narrowed = |sql: Sql| {
-        sql.filter_some("p.inventory_id = ?", query.inventory_id)
-            .filter_some("i.sku = ?", query.sku.as_deref())
-            .filter_some("p.currency = ?", query.currency.as_deref())
-            .filter_some("p.is_active = ?", query.active)
-            .filter_some("p.requires_approval = ?", query.pending)
-    };
-    let count = "SELECT count(*) AS count FROM prices p JOIN inventory_items i ON i.id = p.inventory_id";
-    let total = db.fetch_built::<Count>(narrowed(Sql::new(count))).await?.first().map_or(0, |row| row.count);
-    let select = narrowed(Sql::new(select!(""))).push(" ORDER BY p.id LIMIT ").bind(page.limit);
-    let prices = db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await?;
-    Ok((prices, total))
+fn narrowed(sql: Sql, query: &ListQuery) -> Sql {
+    sql.filter_some("p.inventory_id = ?", query.inventory_id)
+        .filter_some("i.sku = ?", query.sku.as_deref())
+        .filter_some("p.currency = ?", query.currency.as_deref())
+        .filter_some("p.is_active = ?", query.active)
+        .filter_some("p.requires_approval = ?", query.pending)
 }
 
-/// One page, the newest first, and how many rows there are in all.
-pub async fn history(db: &Db, inventory_id: Option<i64>, page: PageRequest) -> Result<(Vec<HistoryRow>, i64), DbError> {
-    let narrowed = |sql: Sql| sql.filter_some("inventory_id = ?", inventory_id);
-    let count = Sql::new("SELECT count(*) AS count FROM price_history");
-    let total = db.fetch_built::<Count>(narrowed(count)).await?.first().map_or(0, |row| row.count);
+/// How many prices there are in all.
+pub async fn total(db: &Db, query: &ListQuery) -> Result<i64, DbError> {
+    let count = "SELECT count(*) AS count FROM prices p JOIN inventory_items i ON i.id = p.inventory_id";
+    Ok(db.fetch_built::<Count>(narrowed(Sql::new(count), query)).await?.first().map_or(0, |row| row.count))
+}
+
+/// One page with the items joined in, and one price more when another follows.
+pub async fn list(db: &Db, query: &ListQuery, page: PageRequest) -> Result<Vec<Price>, DbError> {
+    let select = narrowed(Sql::new(select!("")), query).filter_some("p.id > ?", query.after);
+    let select = select.push(" ORDER BY p.id LIMIT ").bind(page.limit + 1);
+    match query.after {
+        Some(_) => db.fetch_built(select).await,
+        None => db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await,
+    }
+}
+
+/// How many rows there are in all.
+pub async fn history_total(db: &Db, inventory_id: Option<i64>) -> Result<i64, DbError> {
+    let count = Sql::new("SELECT count(*) AS count FROM price_history").filter_some("inventory_id = ?", inventory_id);
+    Ok(db.fetch_built::<Count>(count).await?.first().map_or(0, |row| row.count))
+}
+
+/// One page, the newest first, and one row more when another follows.
+pub async fn history(
+    db: &Db,
+    inventory_id: Option<i64>,
+    after: Option<i64>,
+    page: PageRequest,
+) -> Result<Vec<HistoryRow>, DbError> {
     let select = Sql::new(
         "SELECT id, inventory_id, old_price, new_price, price_change_percent, price_change_amount, change_reason, \
          changed_by, change_type, notes, changed_at FROM price_history",
     );
-    let select = narrowed(select).push(" ORDER BY id DESC LIMIT ").bind(page.limit);
-    let rows = db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await?;
-    Ok((rows, total))
+    let select = select.filter_some("inventory_id = ?", inventory_id).filter_some("id < ?", after);
+    let select = select.push(" ORDER BY id DESC LIMIT ").bind(page.limit + 1);
+    match after {
+        Some(_) => db.fetch_built(select).await,
+        None => db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await,
+    }
 }
 
 /// Margin of the selling price and markup on the cost, in percent.

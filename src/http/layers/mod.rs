@@ -1,5 +1,7 @@
-//! What every request passes, from the outside in: trace, clock and meters; CORS; compression; bounds and panics.
+//! What every request passes, from the outside in: trace, clock and meters; CORS; compression; tags; bounds
+//! and panics.
 
+mod fresh;
 mod inner;
 mod meters;
 mod outer;
@@ -10,7 +12,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -51,7 +54,7 @@ impl Default for EdgeOptions {
 }
 
 /// Smaller bodies do not become shorter by enough to be worth the work.
-const COMPRESS_FROM_BYTES: u64 = 1024;
+pub(super) const COMPRESS_FROM_BYTES: u64 = 1024;
 /// Asks nginx not to collect an answer before it passes it on.
 pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Where a reader of server-sent events stands.
@@ -72,9 +75,23 @@ pub fn apply(router: Router, options: &EdgeOptions, metrics: HttpMetrics) -> Rou
         // The bound here replaces axum's own, which covers only some of its extractors.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(bounds, inner::inner))
+        .layer(from_fn(fresh::fresh))
         .layer(CompressionLayer::new().compress_when(worth_compressing()))
         .layer(cors(options.allowed_origins.clone()))
         .layer(from_fn_with_state(edge, outer::outer))
+}
+
+/// Around all the rest where this server ends TLS itself: browsers are to come by TLS only, for a year.
+pub fn over_tls(router: Router) -> Router {
+    let told = async |request, next: Next| {
+        let mut response: Response = next.run(request).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let year = HeaderValue::from_static("max-age=31536000");
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+        }
+        response
+    };
+    router.layer(from_fn(told))
 }
 
 fn worth_compressing() -> impl Predicate {

@@ -719,6 +719,8 @@ export interface Pagination {
   has_next: boolean;
   has_prev: boolean;
   limit: number;
+  /** Where the next page begins, for `cursor`; absent on the last page and where a list has no cursors. */
+  next_cursor?: string | null;
   page: number;
   total_items: number;
   total_pages: number;
