@@ -1,4 +1,4 @@
-//! Whether tables have changed since an answer was made: the numbers that the triggers of migration 0050 keep.
+//! Whether tables have changed since an answer was made: the numbers that the triggers of migration 0052 keep.
 //!
 //! Asked of the primary for each request, so no message between nodes has to arrive for an answer to be right; requests
 //! that come together share one statement.
