@@ -16,6 +16,7 @@ import { Levels } from "./levels.svelte";
 import { Lanes } from "./lanes.svelte";
 import { Narrow } from "./narrow";
 import { PriceTable } from "./prices";
+import { Presence } from "./presence";
 import { Replay, type Moment } from "./replay.svelte";
 import { session } from "./session.svelte";
 import { travel } from "./travel.svelte";
@@ -26,11 +27,6 @@ export { FEEDS, type FeedName, type FeedState } from "./feeds";
 const RESORT_MS = 1_000;
 /** Of more rows than this an order is dear to find. */
 const LARGE = 2_000;
-const TICK_MS = 1_000;
-/** A tick that comes this late means that the machine slept, and then no socket can be trusted. */
-const SLEPT_MS = 20_000;
-/** A page that nobody has seen for this long lets go of its feeds. They go on by position when it is seen again. */
-const HIDDEN_MS = 5_000;
 
 interface Arrival {
   feed: FeedName;
@@ -99,7 +95,6 @@ export class Live {
   #listeners: Record<FeedName, Set<Listener>> = eachFeed(() => new Set<Listener>());
   #following = false;
   #rests = false;
-  #hiddenTimer: ReturnType<typeof setTimeout> | null = null;
   #details = new Details({
     items: this.items,
     prices: this.prices,
@@ -124,7 +119,19 @@ export class Live {
   #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1));
   #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1));
   #probing = false;
-  #wasHidden = false;
+  #presence = new Presence({
+    tick: (nowMs) => this.#tick(nowMs),
+    slept: () => FEEDS.forEach((name) => this.#feeds[name].reconnect()),
+    rests: (rests) => {
+      this.#rests = rests;
+      this.nowMs = Date.now();
+      this.#follow();
+    },
+    network: (isThere) => FEEDS.forEach((name) => (isThere ? this.#feeds[name].networkBack() : this.#feeds[name].networkLost())),
+    addressChanged: () => {
+      if (token.takeFromAddress()) this.#restart();
+    },
+  });
   #lastFailure = 0;
 
   constructor() {
@@ -188,49 +195,9 @@ export class Live {
     this.#following = true;
     void session.load().then(() => this.#follow());
     this.#follow();
-    let ticker: ReturnType<typeof setTimeout> | null = null;
-    // With the beat of whatever else is drawn once a second.
-    const beat = (): void => {
-      ticker = setTimeout(() => {
-        this.#tick();
-        beat();
-      }, TICK_MS - (Date.now() % TICK_MS));
-    };
-    beat();
-    const end = new AbortController();
-    const endTravels = this.#travels();
-    const on = (type: string, act: () => void): void => window.addEventListener(type, act, { signal: end.signal });
-    on("offline", () => FEEDS.forEach((name) => this.#feeds[name].networkLost()));
-    on("online", () => FEEDS.forEach((name) => this.#feeds[name].networkBack()));
-    on("hashchange", () => {
-      if (token.takeFromAddress()) this.#restart();
-    });
-    const seen = (): void => {
-      if (this.#hiddenTimer) clearTimeout(this.#hiddenTimer);
-      this.#hiddenTimer = null;
-      if (document.hidden) {
-        this.#hiddenTimer = setTimeout(() => {
-          this.#rests = true;
-          if (ticker) clearTimeout(ticker);
-          ticker = null;
-          this.#follow();
-        }, HIDDEN_MS);
-        return;
-      }
-      if (!this.#rests) return;
-      this.#rests = false;
-      // The pause was meant, and is no sleep.
-      this.nowMs = Date.now();
-      this.#wasHidden = true;
-      if (ticker === null) beat();
-      this.#follow();
-    };
-    document.addEventListener("visibilitychange", seen, { signal: end.signal });
+    const ends = [this.#presence.start(), this.#travels()];
     return () => {
-      if (ticker) clearTimeout(ticker);
-      if (this.#hiddenTimer) clearTimeout(this.#hiddenTimer);
-      end.abort();
-      endTravels();
+      for (const end of ends) end();
       this.#following = false;
       for (const name of FEEDS) this.#feeds[name].stop();
     };
@@ -385,13 +352,8 @@ export class Live {
     this.#follow();
   }
 
-  #tick(): void {
-    const now = Date.now();
-    // The browser slows the ticks of a hidden page by itself, which is no sleep.
-    const slept = now - this.nowMs > SLEPT_MS && !this.#wasHidden;
-    this.#wasHidden = document.hidden;
+  #tick(now: number): void {
     this.nowMs = now;
-    if (slept) for (const name of FEEDS) this.#feeds[name].reconnect();
     this.perSecond = this.#rate.perSecond(now);
     this.curve = this.#rate.series(now);
     this.feeds = eachFeed((name) => {
