@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Admin, ServiceHealth, VERSION, metrics};
@@ -85,6 +85,7 @@ pub struct PublishBody {
     channel: String,
     #[schema(value_type = Option<serde_json::Value>)]
     /// Any JSON value; subscribers get its very bytes.
+    #[serde(default, deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     /// The same in base64, instead of `data`.
     b64data: Option<String>,
@@ -165,6 +166,11 @@ pub async fn publish(
             Err(Problem::unavailable("the message broker is not available", 1))
         }
     }
+}
+
+/// `null` is a value like others.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn data_of(plain: Option<Box<RawValue>>, in_base64: Option<String>) -> Result<Bytes, Problem> {

@@ -83,8 +83,18 @@ class Driver:
     def __init__(self):
         self.client = None
         self.subs = {}
+        self.tokens = []
+
+    async def token(self, token):
+        self.tokens.append(token)
+
+    async def next(self, channel=None):
+        say(event="token wanted")
+        return self.tokens.pop(0) if self.tokens else ""
 
     async def connect(self, token="", options=None, refresh=False):
+        if refresh:
+            options = {**(options or {}), "get_token": self.next}
         self.client = Client(URL, events=Events(), token=token, use_protobuf=PROTOBUF,
                              min_reconnect_delay=0.05, max_reconnect_delay=0.2, **(options or {}))
         await self.client.connect()
@@ -92,6 +102,8 @@ class Driver:
     async def subscribe(self, channel, options=None, refresh=False):
         if channel not in self.subs:
             options = options or {}
+            if refresh:
+                options["get_token"] = self.next
             if "since" in options:
                 options["since"] = StreamPosition(**options["since"])
             if "delta" in options:

@@ -196,3 +196,68 @@ async fn tokens_end_and_are_renewed() {
     publish(&fanfare, json!({"channel": "private:x", "data": {"n": 1}})).await;
     assert_eq!(client.next("publication").await["data"]["n"], 1, "still there");
 }
+
+#[tokio::test]
+async fn every_client_renews_its_tokens() {
+    let fanfare = server(Settings::new(), "[centrifuge]\nexpired_after_ms = 3000\n").await;
+    let renews = async |kind: Kind| {
+        let channel = format!("private:{kind:?}");
+        let mut client = Client::start(kind, &fanfare.ws_url("/connection/websocket")).await;
+        let of_connection = |life_s: u64| token(json!({"sub": "ann", "exp": now_s() + life_s}));
+        client.call(json!({"call": "token", "token": of_connection(600)})).await.unwrap();
+        client.call(json!({"call": "connect", "token": of_connection(2), "refresh": true})).await.unwrap();
+        client.event("connected").await;
+        client.event("token wanted").await;
+        let of_channel = |life_s: u64| token(json!({"sub": "ann", "channel": channel, "exp": now_s() + life_s}));
+        for life_s in [2, 600] {
+            client.call(json!({"call": "token", "token": of_channel(life_s)})).await.unwrap();
+        }
+        client.call(json!({"call": "subscribe", "channel": channel, "refresh": true})).await.unwrap();
+        client.event("token wanted").await;
+        client.event("subscribed").await;
+        client.next("token wanted").await;
+        // Longer than either of the first tokens would have held, with the time that is given to renew it.
+        let until = now_s() + 6;
+        let mut n = 0;
+        while now_s() < until {
+            n += 1;
+            publish(&fanfare, json!({"channel": channel, "data": {"n": n}})).await;
+            assert_eq!(client.next("publication").await["data"]["n"], n, "{kind:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    futures_util::future::join_all(Kind::ALL.map(renews)).await;
+}
+
+#[tokio::test]
+async fn every_client_is_told_why_it_ends() {
+    let fanfare = server(Settings::new(), "").await;
+    let order = async |method: &str, body: serde_json::Value| {
+        let request = reqwest::Client::new().post(format!("{}/api/{method}", fanfare.url()));
+        let answer = request.header("x-api-key", API_KEY).json(&body).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), r#"{"result":{}}"#, "{method}");
+    };
+    for kind in Kind::ALL {
+        let mut client = Client::connected(kind, &fanfare, "ann").await;
+        client.subscribe("chat:room", json!({})).await;
+        order("unsubscribe", json!({"user": "ann", "channel": "chat:room"})).await;
+        let end = client.event("unsubscribed").await;
+        assert_eq!((&end["code"], &end["reason"]), (&json!(2000), &json!("server unsubscribe")), "{kind:?}");
+        // Those that are to come back do, by themselves.
+        for code in [3000, 3005, 3006, 3009, 3010, 3011, 3012, 3013, 3014, 4000] {
+            let disconnect = json!({"user": "ann", "disconnect": {"code": code, "reason": "so it is"}});
+            order("disconnect", disconnect).await;
+            let end = client.event("connecting").await;
+            assert_eq!((&end["code"], &end["reason"]), (&json!(code), &json!("so it is")), "{kind:?}");
+            client.event("connected").await;
+        }
+        order("disconnect", json!({"user": "ann"})).await;
+        let end = client.event("disconnected").await;
+        assert_eq!((&end["code"], &end["reason"]), (&json!(3503), &json!("force disconnect")), "{kind:?}");
+        for code in [3500, 3501, 3502, 3504, 3505, 3506, 3507, 3508, 3509, 4500] {
+            let mut client = Client::connected(kind, &fanfare, "bob").await;
+            order("disconnect", json!({"user": "bob", "disconnect": {"code": code, "reason": "for good"}})).await;
+            assert_eq!(client.event("disconnected").await["code"], code, "{kind:?}");
+        }
+    }
+}

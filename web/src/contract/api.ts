@@ -803,13 +803,23 @@ export interface Profile {
 
 /** What a trusted back end publishes. */
 export interface PublishBody {
+  /** The same in base64, instead of `data`. */
+  b64data?: string | null;
   channel: string;
   /** Any JSON value; on a feed's channel one of its messages, see /asyncapi.json. Subscribers get its very bytes. */
-  data: unknown;
+  data?: unknown;
+  /** Taken, and without effect: patches are made for all who ask for them. */
+  delta?: boolean;
   /** The publisher's own name for this message: published once, however often it is sent. */
   idempotency_key?: string | null;
+  /** Whoever listens now gets it, and nobody else; it has no position, tags, key or version. */
+  skip_history?: boolean;
   /** Names and values for filters whose value does not stand in the data. */
   tags?: Record<string, string>;
+  /** Which of several states of one thing it is: after a newer one it is not published. 0: none. */
+  version?: number;
+  /** Versions of another name do not count. */
+  version_epoch?: string;
 }
 
 export interface Published {
