@@ -6,6 +6,7 @@
 mod commands; // publish, presence, history and the rest
 mod connect; // who the client is
 mod emulation; // the same over HTTP, both ways
+mod map; // the newest value of each key, and what changes
 mod options;
 mod orders; // what back ends tell sessions
 mod peer; // the shard's end of a session
@@ -15,6 +16,7 @@ mod subscribe; // a channel for the client
 
 pub use commands::{Past, Span, clients};
 pub use emulation::{emulation, http_stream, sse, uni_http_stream, uni_sse};
+pub use map::{ClientKey, MapMode, MapOptions, SubscriptionType, check_key};
 pub use options::{CentrifugeOptions, ChannelOptions, ChannelOptionsError, check};
 pub use orders::{Order, Target, control_channel};
 
