@@ -14,7 +14,7 @@ use super::{Admin, ServiceHealth, VERSION, metrics};
 use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
 use crate::session::centrifuge::control_channel;
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError};
+use crate::stream::{CLIENT_INFO, Channel, MAP_TAG, Outgoing, PublishError};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Liveness {
@@ -118,8 +118,8 @@ pub async fn publish(
         tracing::warn!(target: "security", subject = %caller.subject, %channel, "publish refused");
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this key may not publish on this channel"));
     }
-    if body.tags.contains_key(CLIENT_INFO) {
-        return Err(Problem::invalid(vec![FieldError::new("tags", format!("{CLIENT_INFO} is the server's own"))]));
+    if let Some(own) = [CLIENT_INFO, MAP_TAG].iter().find(|tag| body.tags.contains_key(**tag)) {
+        return Err(Problem::invalid(vec![FieldError::new("tags", format!("{own} is the server's own"))]));
     }
     let data = Bytes::from(String::from(Box::<str>::from(body.data)));
     if let Some(check) = &admin.check {

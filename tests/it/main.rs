@@ -18,6 +18,7 @@ mod centrifuge_clients;
 mod centrifuge_codes;
 mod centrifuge_http;
 mod centrifuge_kit;
+mod centrifuge_map;
 mod chaos_disk;
 mod chaos_nodes;
 mod clients;

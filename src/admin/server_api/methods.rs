@@ -15,12 +15,12 @@ use super::{Refusal, ServerApi};
 use crate::admin::VERSION;
 use crate::auth::{Identity, Permission};
 use crate::session::centrifuge::{Order, Span, Target, clients, control_channel};
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError};
+use crate::stream::{CLIENT_INFO, Channel, MAP_TAG, Outgoing, PublishError};
 use crate::wire::centrifuge::{Fault, StreamPosition, Unsubscribed};
 
 /// Codes of close frames that a back end may choose.
 const CODES: std::ops::RangeInclusive<u16> = 3000..=4999;
-const MOST_KEY_BYTES: usize = 255;
+pub(super) const MOST_KEY_BYTES: usize = 255;
 const MOST_CHANNELS: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -137,6 +137,7 @@ impl ServerApi {
                 may(caller, caller.may(Permission::Write))?;
                 Ok(self.info())
             }
+            method if method.starts_with("map_") => self.map(caller, method, &request).await,
             _ => Err(Fault::MethodNotFound.into()),
         }
     }
@@ -164,6 +165,10 @@ impl ServerApi {
     async fn publish_on(&self, caller: &Identity, name: &str, message: Outgoing) -> Result<Value, Refusal> {
         let channel = Channel::new(name).map_err(|_| Fault::BadRequest)?;
         may(caller, caller.may_publish(name) && channel != control_channel())?;
+        // What changes a map has a key.
+        if self.0.channels.map_of(name).is_ok() {
+            return Err(Fault::BadRequest.into());
+        }
         let published = self.0.channels.node().publish_message(&channel, message).await;
         let position = published.map_err(|error| match error {
             PublishError::NotJson(_) => Fault::BadRequest,
@@ -257,11 +262,11 @@ impl ServerApi {
     }
 }
 
-fn read<T: DeserializeOwned>(request: &Map<String, Value>) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(request: &Map<String, Value>) -> Result<T, Refusal> {
     serde_json::from_value(Value::Object(request.clone())).map_err(|_| Fault::BadRequest.into())
 }
 
-fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
+pub(super) fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
     if may {
         return Ok(());
     }
@@ -280,7 +285,8 @@ fn message(publishing: &Publishing) -> Result<Outgoing, Refusal> {
         return Err(Fault::BadRequest.into());
     }
     // Who published is the server's to say; and what has a number is kept.
-    if publishing.tags.contains_key(CLIENT_INFO) || publishing.skip_history {
+    let own = [CLIENT_INFO, MAP_TAG].iter().any(|tag| publishing.tags.contains_key(*tag));
+    if own || publishing.skip_history {
         return Err(Fault::BadRequest.into());
     }
     Ok(Outgoing { data, tags: publishing.tags.clone().into_iter().collect(), key })
