@@ -55,7 +55,9 @@ const calls = {
     sub.subscribe();
   },
   async subscribe_map({ channel, options }) {
-    const sub = subs.get(channel) ?? client.newMapSubscription(channel, { minResubscribeDelay: 50, maxResubscribeDelay: 200, ...options });
+    const { mapPresenceType, mapPageSize: pageSize, ...rest } = options ?? {};
+    const kind = { 2: 'newMapClientsSubscription', 3: 'newMapUsersSubscription' }[mapPresenceType] ?? 'newMapSubscription';
+    const sub = subs.get(channel) ?? client[kind](channel, { minResubscribeDelay: 50, maxResubscribeDelay: 200, pageSize, ...rest });
     if (!subs.has(channel)) {
       subs.set(channel, sub);
       const entry = (one) => ({ key: one.key, data: back(one.data), removed: one.removed, offset: one.offset, info: shown(one.info) });
