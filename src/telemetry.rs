@@ -65,6 +65,7 @@ pub mod name {
     pub const CONNECTIONS_WAITING: &str = "websocket_connections_pending";
     pub const OUTBOX_BYTES: &str = "websocket_pending_bytes";
     pub const INBOX_FULL: &str = "shard_inbox_full";
+    pub const LISTENERS_BEHIND: &str = "listeners_behind";
     pub const ENCODINGS: &str = "publication_encodings";
     pub const BROKER_CONNECTED: &str = "broker_connected";
     pub const BROKER_GAPS: &str = "broker_gaps";

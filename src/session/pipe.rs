@@ -56,16 +56,15 @@ pub(super) fn answer(
 /// What the hub has written since, behind what `part` holds; `false`: there will be no more.
 pub(super) async fn read(socket: &UnixStream, part: &mut BytesMut) -> std::io::Result<bool> {
     loop {
-        socket.readable().await?;
         // Nothing is held while nothing comes.
+        if part.is_empty() {
+            *part = BytesMut::new();
+        }
+        socket.readable().await?;
         part.reserve(PART_BYTES);
         match socket.try_read_buf(part) {
             Ok(length) => return Ok(length > 0),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if part.is_empty() {
-                    *part = BytesMut::new();
-                }
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }

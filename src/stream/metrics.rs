@@ -54,6 +54,7 @@ pub struct StreamMetrics {
     /// From the broker's hand-over to the end of the turn that wrote it, one observation a delivery.
     pub latency: Histogram,
     pub inbox_full: Counter,
+    pub listeners_behind: Counter,
     pub broker_connected: Gauge,
     pub gaps: Family<ReasonLabel, Counter>,
     encodings: Family<DialectLabel, Counter>,
@@ -82,6 +83,7 @@ impl Default for StreamMetrics {
             frames_per_write: Histogram::new(FRAMES_BOUNDS),
             latency: Histogram::new(LATENCY_BOUNDS_S),
             inbox_full: Counter::default(),
+            listeners_behind: Counter::default(),
             broker_connected: Gauge::default(),
             gaps: Family::default(),
             encodings: Family::default(),
@@ -122,6 +124,8 @@ impl StreamMetrics {
         registry.register(name::DELIVERY_LATENCY, help, all.latency.clone());
         let help = "Times that a publisher waited because a shard's queue was full";
         registry.register(name::INBOX_FULL, help, all.inbox_full.clone());
+        let help = "Orders to sessions that this node lost, because too many waited";
+        registry.register(name::LISTENERS_BEHIND, help, all.listeners_behind.clone());
         registry.register(name::BROKER_CONNECTED, "1 while the broker is reachable", all.broker_connected.clone());
         let help = "Gaps announced to clients because the broker may have lost messages, by reason";
         registry.register(name::BROKER_GAPS, help, all.gaps.clone());

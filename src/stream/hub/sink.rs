@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::json;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::inbox::Command;
 use super::{ActiveChannel, Hub};
@@ -57,7 +58,10 @@ impl Sink for Hub {
         }
         if let Some(ear) = active.ear.get() {
             // Whoever listens within the process is behind by that much, or gone.
-            let _ = ear.try_send(publication.clone());
+            if let Err(TrySendError::Full(_)) = ear.try_send(publication.clone()) {
+                self.0.metrics.listeners_behind.inc();
+                tracing::warn!(channel = %publication.channel, "too many messages wait within the process; one is lost");
+            }
         }
         self.route(&active, publication.clone()).await;
         line.push(publication);
