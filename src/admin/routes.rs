@@ -16,7 +16,7 @@ use super::{Admin, ServiceHealth, VERSION, metrics};
 use crate::auth::Identity;
 use crate::http::{FieldError, Json, Problem};
 use crate::session::centrifuge::control_channel;
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError, Tags, Version};
+use crate::stream::{CLIENT_INFO, Channel, MAP_TAG, Outgoing, PublishError, Tags, Version};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Liveness {
@@ -135,8 +135,8 @@ pub async fn publish(
         tracing::warn!(target: "security", subject = %caller.subject, %channel, "publish refused");
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "this key may not publish on this channel"));
     }
-    if body.tags.contains_key(CLIENT_INFO) {
-        return Err(Problem::invalid(vec![FieldError::new("tags", format!("{CLIENT_INFO} is the server's own"))]));
+    if let Some(own) = [CLIENT_INFO, MAP_TAG].iter().find(|tag| body.tags.contains_key(**tag)) {
+        return Err(Problem::invalid(vec![FieldError::new("tags", format!("{own} is the server's own"))]));
     }
     let data = data_of(body.data, body.b64data)?;
     if let Some(check) = &admin.check {

@@ -13,6 +13,7 @@ mod hub; // routes publications to the shards that own the sockets
 mod join; // a client's place: between two publications, behind what it missed
 mod ledger; // what became of every publication
 mod line; // one channel as this node has delivered it
+mod map; // the newest value of each key of a channel
 mod metrics;
 mod node; // the one way into the stream
 mod outbox; // what a socket could not take at once
@@ -36,6 +37,7 @@ pub use history::HistoryOptions;
 pub use hub::{Client, Heartbeat, Hub, HubOptions, Peer, Probe, Ticket};
 pub use join::{Joining, Missed, OnGap};
 pub use ledger::Account;
+pub use map::{MAP_TAG, MapKind, MapNote, MapPage, MapStore, MapWrite, Maps, Only, Written};
 pub use metrics::StreamMetrics;
 pub use node::{Node, PublishError};
 pub use position::{Mark, NotAPosition, Position, resume_token};

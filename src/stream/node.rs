@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::audience::Watch;
-use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Outgoing, Position, Presence, Tags};
+use super::map::{self, Local};
+use super::{Audience, AudienceSpec, Broker, BrokerError, Channel, Hub, Maps, Outgoing, Position, Presence, Tags};
 use crate::tasks::Tasks;
 use crate::telemetry::trace::{self, Kind};
 use crate::wire::is_json;
@@ -24,6 +25,7 @@ struct Inner {
     /// Notified when a channel has lost its last listener.
     idle: Arc<Notify>,
     presence: OnceLock<Presence>,
+    maps: Maps,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +41,15 @@ pub enum PublishError {
 impl Node {
     /// `tasks` runs the one background task: channels that fell idle are unsubscribed.
     pub fn start(hub: Hub, broker: Arc<dyn Broker>, tasks: &Tasks) -> Self {
+        let store = broker.maps().unwrap_or_else(|| Arc::new(Local::new(broker.clone())));
+        let maps = map::start(store, hub.clone(), tasks);
         let node = Self(Arc::new(Inner {
             hub,
             broker,
             audiences: Mutex::default(),
             idle: Arc::default(),
             presence: OnceLock::new(),
+            maps,
         }));
         let (this, stop) = (node.clone(), tasks.stop());
         let linger = Duration::from_millis(node.0.hub.options().linger_ms);
@@ -162,6 +167,11 @@ impl Node {
 
     pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.0.broker
+    }
+
+    /// The maps of channels that have one.
+    pub fn maps(&self) -> &Maps {
+        &self.0.maps
     }
 
     /// Who watches what; `None` until it was started.

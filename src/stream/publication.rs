@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{AudienceSpec, Channel, Mark, Position, StreamMetrics};
+use super::{AudienceSpec, Channel, MapNote, Mark, Position, StreamMetrics};
 use crate::telemetry::trace;
 use crate::wire::centrifuge::{ClientInfo, Event, Shape, Told, Unsubscribed, event_frame, publication_frame};
 use crate::wire::{Form, top_level_fields, with_field};
@@ -156,12 +156,22 @@ impl Publication {
             _ => (&self.tags[..], None),
         };
         let offset = shared.map_or(0, |position| position.offset);
-        Told { channel, data: &self.data, offset, tags, base: self.base.get().map(|base| &base[..]), info }
+        let base = self.base.get().map(|base| &base[..]);
+        let told = Told { channel, data: &self.data, offset, tags, base, info, key: "", removed: false };
+        match MapNote::of(tags) {
+            None => told,
+            Some(MapNote { key, removed, streams }) => {
+                let offset = if streams { offset } else { 0 };
+                let data = if removed { &[] } else { told.data };
+                Told { data, offset, tags: &tags[1..], key, removed, ..told }
+            }
+        }
     }
 
     /// Whether no filter holds it back.
     pub fn is_for_all(&self) -> bool {
-        self.kind == Kind::Notice || self.channel.is_presence()
+        let removal = || MapNote::of(&self.tags).is_some_and(|note| note.removed);
+        self.kind == Kind::Notice || self.channel.is_presence() || removal()
     }
 
     /// Its number in the channel; 0 for notices.

@@ -54,6 +54,23 @@ const calls = {
     }
     sub.subscribe();
   },
+  async subscribe_map({ channel, options }) {
+    const { mapPresenceType, mapPageSize: pageSize, ...rest } = options ?? {};
+    const kind = { 2: 'newMapClientsSubscription', 3: 'newMapUsersSubscription' }[mapPresenceType] ?? 'newMapSubscription';
+    const sub = subs.get(channel) ?? client[kind](channel, { minResubscribeDelay: 50, maxResubscribeDelay: 200, pageSize, ...rest });
+    if (!subs.has(channel)) {
+      subs.set(channel, sub);
+      const entry = (one) => ({ key: one.key, data: back(one.data), removed: one.removed, offset: one.offset, info: shown(one.info) });
+      sub.on('subscribed', ({ recovered, wasRecovering, recoverable }) => say({ event: 'subscribed', channel, recovered, wasRecovering, recoverable }));
+      sub.on('sync', ({ entries }) => say({ event: 'sync', channel, entries: entries.map(entry) }));
+      sub.on('update', (one) => say({ event: 'update', channel, ...entry(one) }));
+      sub.on('subscribing', ({ code, reason }) => say({ event: 'subscribing', channel, code, reason }));
+      sub.on('unsubscribed', ({ code, reason }) => say({ event: 'unsubscribed', channel, code, reason }));
+    }
+    sub.subscribe();
+  },
+  map_publish: ({ channel, key, data }) => client.mapPublish(channel, key, out(data)),
+  map_remove: ({ channel, key }) => client.mapRemove(channel, key),
   async unsubscribe({ channel }) {
     subs.get(channel).unsubscribe();
   },

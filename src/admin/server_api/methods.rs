@@ -13,12 +13,12 @@ use serde_json::{Map, Value, json};
 use super::{Refusal, ServerApi};
 use crate::auth::{Identity, Overrides, Permission};
 use crate::session::centrifuge::{Order, Span, Target, clients, control_channel};
-use crate::stream::{CLIENT_INFO, Channel, Outgoing, PublishError, Version};
+use crate::stream::{CLIENT_INFO, Channel, MAP_TAG, Outgoing, PublishError, Version};
 use crate::wire::centrifuge::{Fault, StreamPosition, Unsubscribed};
 
 /// Codes of close frames that a back end may choose.
 const CODES: std::ops::RangeInclusive<u16> = 3000..=4999;
-const MOST_KEY_BYTES: usize = 255;
+pub(super) const MOST_KEY_BYTES: usize = 255;
 const MOST_CHANNELS: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -137,6 +137,7 @@ impl ServerApi {
                 may(caller, caller.may(Permission::Write))?;
                 Ok(json!({ "nodes": self.0.channels.nodes() }))
             }
+            method if method.starts_with("map_") => self.map(caller, method, request).await,
             _ => Err(Fault::MethodNotFound.into()),
         }
     }
@@ -166,7 +167,8 @@ impl ServerApi {
     async fn publish_on(&self, caller: &Identity, name: &str, message: Outgoing, kept: bool) -> Result<Value, Refusal> {
         let channel = Channel::new(name).map_err(|_| Fault::BadRequest)?;
         may(caller, caller.may_publish(name) && channel != control_channel())?;
-        if !self.0.channels.fits(name, &message.data) {
+        // What changes a map has a key.
+        if self.0.channels.map_of(name).is_ok() || !self.0.channels.fits(name, &message.data) {
             return Err(Fault::BadRequest.into());
         }
         let node = self.0.channels.node();
@@ -262,11 +264,11 @@ impl ServerApi {
     }
 }
 
-fn read<T: DeserializeOwned>(request: &[u8]) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(request: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(request).map_err(|_| Fault::BadRequest.into())
 }
 
-fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
+pub(super) fn may(caller: &Identity, may: bool) -> Result<(), Refusal> {
     if may {
         return Ok(());
     }
@@ -283,7 +285,8 @@ fn message(publishing: Publishing) -> Result<Outgoing, Refusal> {
     }
     // Who published is the server's to say. And what nobody keeps is the data alone, known to nobody by name or number.
     let more_than_data = !tags.is_empty() || key.is_some() || version > 0;
-    if tags.contains_key(CLIENT_INFO) || (skip_history && more_than_data) {
+    let own = [CLIENT_INFO, MAP_TAG].iter().any(|tag| tags.contains_key(*tag));
+    if own || (skip_history && more_than_data) {
         return Err(Fault::BadRequest.into());
     }
     let version = (version > 0).then_some(Version { number: version, of: version_epoch });

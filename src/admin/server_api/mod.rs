@@ -1,5 +1,6 @@
 //! What back ends ask of the channel protocol over HTTP: one method a request, or several in a batch.
 
+mod maps; // the newest value of each key
 mod methods; // what each method does
 pub mod routes;
 

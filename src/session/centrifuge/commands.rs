@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Channels;
+use super::map::SubscriptionType;
 use super::options::{ChannelOptions, DataFormat};
 use super::session::{Failed, Session};
 use super::subscribe::tell;
@@ -45,12 +47,17 @@ struct Listed {
 
 impl Session {
     pub(super) async fn publish(&mut self, id: u32, request: PublishRequest) -> Result<(), Failed> {
-        let PublishRequest { channel: name, data, r#type } = request;
-        if name.is_empty() {
+        if request.channel.is_empty() {
             return Err(Disconnect::BadRequest.into());
         }
-        let place = self.channels.place(&name)?;
-        if data.is_empty() || r#type != 0 {
+        let channels = self.channels.clone();
+        let place = channels.place(&request.channel)?;
+        let on_map = place.options.subscription_type != SubscriptionType::Stream;
+        if request.r#type == 1 && on_map {
+            return self.publish_on_map(id, place, request).await;
+        }
+        let PublishRequest { channel: name, data, r#type, .. } = request;
+        if data.is_empty() || r#type != 0 || on_map {
             return Err(Fault::BadRequest.into());
         }
         if !place.may_publish(self.asking(&name)) || place.channel == super::control_channel() {
@@ -77,7 +84,7 @@ impl Session {
     }
 
     /// What the others are shown of this client.
-    fn info_on(&self, name: &str) -> ClientInfo {
+    pub(super) fn info_on(&self, name: &str) -> ClientInfo {
         let bytes = |info: Option<&RawValue>| info.map(|info| Bytes::from(info.get().to_owned())).unwrap_or_default();
         let who = self.who.as_ref();
         let on_channel = self.subs.get(name).and_then(|sub| sub.info.as_ref());
@@ -159,6 +166,16 @@ impl Channels {
 
     /// A part of what a channel said, oldest first, or newest first in reverse.
     pub async fn past(&self, channel: &Channel, options: &ChannelOptions, span: Span) -> Result<Past, Fault> {
+        self.past_of(channel, (options.history_size, options.history_ttl()), span).await
+    }
+
+    /// The same of the newest `size`, none of them older than `longest`.
+    pub async fn past_of(
+        &self,
+        channel: &Channel,
+        (size, longest): (usize, Duration),
+        span: Span,
+    ) -> Result<Past, Fault> {
         let broker = self.node().broker();
         let failed = |error| {
             tracing::warn!(%error, %channel, "the history cannot be read");
@@ -180,7 +197,7 @@ impl Channels {
         let most = self.0.options.max_publications;
         let most = usize::try_from(limit).map_or(most, |limit| limit.min(most));
         // What is older than the namespace keeps is not told, though the broker may have it.
-        let oldest = stands.offset.saturating_sub(options.history_size as u64);
+        let oldest = stands.offset.saturating_sub(size as u64);
         let after = match &since {
             Some(since) if !reverse => since.offset.max(oldest),
             _ => oldest,
@@ -188,7 +205,7 @@ impl Channels {
         let past = broker.history(channel, after).await.map_err(failed)?;
         let (epoch, offset) = top(&past.position);
         let mut publications: Vec<_> = past.publications;
-        publications.retain(|one| one.published_at.elapsed() <= options.history_ttl());
+        publications.retain(|one| one.published_at.elapsed() <= longest);
         if reverse {
             publications.reverse();
             publications.retain(|one| since.as_ref().is_none_or(|since| one.offset() < since.offset));

@@ -6,6 +6,7 @@
 mod commands; // publish, presence, history and the rest
 mod connect; // who the client is
 mod emulation; // the same over HTTP, both ways
+mod map; // the newest value of each key, and what changes
 mod nodes; // who else there is, and who is on which channels
 mod options;
 mod orders; // what back ends tell sessions
@@ -16,6 +17,7 @@ mod subscribe; // a channel for the client
 
 pub use commands::{Past, Span, clients};
 pub use emulation::{emulation, http_stream, sse, uni_http_stream, uni_sse};
+pub use map::{ClientKey, MapMode, MapOptions, SubscriptionType, check_key};
 pub use nodes::NodeInfo;
 pub use options::{CentrifugeOptions, ChannelOptions, ChannelOptionsError, check};
 pub use orders::{Order, Target, control_channel};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde::Deserialize;
 
+use super::map::{MapOptions, SubscriptionType};
 use crate::stream::HistoryOptions;
 
 /// Settings of connections.
@@ -88,6 +89,14 @@ pub struct ChannelOptions {
     pub allow_tags_filter: bool,
     /// Whether clients may publish any JSON (`json`, the default) or objects only.
     pub publication_data_format: DataFormat,
+    /// `map`: subscribers get the newest value of each key; `map_clients` and `map_users`: of who is on another channel.
+    pub subscription_type: SubscriptionType,
+    /// How maps are kept.
+    pub map: MapOptions,
+    /// `<prefix><channel>` is the map of who is on a channel of this namespace, by connection. Empty: there is none.
+    pub map_clients_presence_channel_prefix: String,
+    /// The same by user.
+    pub map_users_presence_channel_prefix: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -128,6 +137,10 @@ pub enum ChannelOptionsError {
     Regex(String, String),
     #[error("{0}: auto_cache_recover needs force_recovery_mode = \"cache\"")]
     NoCache(String),
+    #[error("{0}: map: {1}")]
+    Map(String, &'static str),
+    #[error("{0}: {1:?} begins no channel of a namespace with this subscription_type")]
+    MapPrefix(String, String),
     #[error("centrifuge: every bound but max_connections_per_user is at least 1")]
     Zero,
 }
@@ -186,6 +199,9 @@ impl ChannelOptions {
         if self.allowed_delta_types.iter().any(|kind| kind != "fossil") {
             return Err(ChannelOptionsError::Delta(name()));
         }
+        if self.subscription_type != SubscriptionType::Stream {
+            self.map.check(self.subscription_type, history).map_err(|why| ChannelOptionsError::Map(name(), why))?;
+        }
         Ok(())
     }
 }
@@ -217,6 +233,16 @@ pub fn check(
             return Err(ChannelOptionsError::Twice(name.clone()));
         }
         namespace.check(history)?;
+    }
+    for of in namespaces.iter().chain([channel]) {
+        let clients = (&of.map_clients_presence_channel_prefix, SubscriptionType::MapClients);
+        let users = (&of.map_users_presence_channel_prefix, SubscriptionType::MapUsers);
+        for (prefix, wanted) in [clients, users].into_iter().filter(|(prefix, _)| !prefix.is_empty()) {
+            let found = prefix.split_once(':').and_then(|(name, _)| namespaces.iter().find(|other| other.name == name));
+            if found.is_none_or(|found| found.subscription_type != wanted) {
+                return Err(ChannelOptionsError::MapPrefix(of.name.clone(), prefix.clone()));
+            }
+        }
     }
     Ok(())
 }

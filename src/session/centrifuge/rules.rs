@@ -168,7 +168,7 @@ impl Place<'_> {
         if allowed { Ok(()) } else { Err(Fault::PermissionDenied) }
     }
 
-    fn allows(&self, who: Asking<'_>, client: bool, subscriber: bool, anonymous: bool) -> bool {
+    pub fn allows(&self, who: Asking<'_>, client: bool, subscriber: bool, anonymous: bool) -> bool {
         // What an open server gives away is everything but private channels.
         (who.open && !self.private) || who.allowed(client, anonymous) || (subscriber && who.subscribed)
     }

@@ -20,6 +20,9 @@ use crate::wire::centrifuge::{
     Command, ConnectRequest, Disconnect, Encoding, Error, Fault, Push, Reply, Unsubscribe, Unsubscribed,
 };
 
+/// How often a client is written down anew where a map tells who is there.
+pub(super) const RENEW: Duration = Duration::from_secs(27);
+
 /// Why a command has no result.
 pub(super) enum Failed {
     /// The answer says so.
@@ -62,6 +65,10 @@ pub(super) struct Session {
     pub who: Option<Who>,
     pub subs: HashMap<String, Sub>,
     pub next_sub: u64,
+    /// Maps that the client catches up with by pages, and since when.
+    pub paging: HashMap<String, Instant>,
+    /// When it is to be written down anew where maps tell who is there.
+    pub renews_at: Option<Instant>,
     /// A connect that was answered with an error is the last command.
     pub failed: bool,
     pub queue: mpsc::WeakSender<Input>,
@@ -101,6 +108,8 @@ impl Session {
             who: None,
             subs: HashMap::new(),
             next_sub: 1,
+            paging: HashMap::new(),
+            renews_at: None,
             failed: false,
             queue,
             emulated,
@@ -135,16 +144,22 @@ impl Session {
                     _ => Ok(()),
                 },
             };
-            end = step.and_then(|()| self.forget_evicted()).err();
+            end = match step {
+                Ok(()) => self.forget_evicted().await.err(),
+                Err(why) => Some(why),
+            };
         }
         if let Some(why) = end {
             self.client.close(Close::Channels(why), None).await;
         }
         self.channels.0.known.remove(&self.name);
+        for name in self.subs.keys() {
+            self.leave_maps(name).await;
+        }
     }
 
     async fn input(&mut self, input: Input) -> Result<(), Disconnect> {
-        self.forget_evicted()?;
+        self.forget_evicted().await?;
         match input {
             Input::Frame(frame) => {
                 self.signs.taken(frame.len());
@@ -256,15 +271,16 @@ impl Session {
     }
 
     /// The hub has ended them, and told the client. To what the server has put it on it cannot come back by itself.
-    fn forget_evicted(&mut self) -> Result<(), Disconnect> {
+    async fn forget_evicted(&mut self) -> Result<(), Disconnect> {
         let evicted = self.signs.evicted();
+        if evicted.is_empty() {
+            return Ok(());
+        }
         let mut server_side = false;
-        if !evicted.is_empty() {
-            self.subs.retain(|_, sub| {
-                let gone = evicted.contains(&sub.id);
-                server_side |= gone && sub.server_side;
-                !gone
-            });
+        let gone = self.subs.iter().filter(|(_, sub)| evicted.contains(&sub.id)).map(|(name, _)| name.clone());
+        for name in gone.collect::<Vec<_>>() {
+            server_side |= self.subs.remove(&name).is_some_and(|sub| sub.server_side);
+            self.leave_maps(&name).await;
         }
         if server_side { Err(Disconnect::InsufficientState) } else { Ok(()) }
     }
@@ -279,14 +295,19 @@ impl Session {
         let ends = self.subs.values().filter_map(|sub| sub.ends_at_ms).chain(who.ends_at_ms);
         let now = self.channels.0.clock.now_ms();
         let left = ends.min().map_or(3_600_000, |at| at.saturating_add(grace).saturating_sub(now).clamp(0, 3_600_000));
-        Duration::from_millis(left as u64)
+        let renewal = self.renews_at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        Duration::from_millis(left as u64).min(renewal)
     }
 
     async fn on_time(&mut self) -> Result<(), Disconnect> {
-        let Some(who) = &self.who else {
+        if self.who.is_none() {
             let stale = Duration::from_millis(self.channels.0.options.stale_after_ms);
             return if self.opened.elapsed() >= stale { Err(Disconnect::Stale) } else { Ok(()) };
         };
+        if self.renews_at.is_some_and(|at| at <= Instant::now()) {
+            self.renew_on_maps().await;
+        }
+        let Some(who) = &self.who else { return Ok(()) };
         let grace = self.channels.0.options.expired_after_ms as i64;
         let now = self.channels.0.clock.now_ms();
         let over = |at: Option<i64>| at.is_some_and(|at| at.saturating_add(grace) <= now);
@@ -310,6 +331,7 @@ impl Session {
         let unsubscribe = Some(Unsubscribe { code, reason: reason.to_owned() });
         let push = Push { channel: channel.to_owned(), unsubscribe, ..Push::default() };
         self.client.unsubscribe(sub.id, self.push_frame(push)).await;
+        self.leave_maps(channel).await;
     }
 
     async fn connect_one_way(&mut self, request: &[u8]) -> Result<(), Disconnect> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::FEED;
 use super::connect::{lifetime, raw};
+use super::map::SubscriptionType;
 use super::options::{ChannelOptions, RecoveryMode};
 use super::rules::{Asking, Place, tag_filter};
 use super::session::{Failed, Session, Sub};
@@ -42,9 +43,9 @@ impl Wish {
 
 /// What a token or the server says beyond the namespace's options.
 #[derive(Default)]
-struct Grant {
-    ends_at_ms: Option<i64>,
-    info: Option<Info>,
+pub(super) struct Grant {
+    pub ends_at_ms: Option<i64>,
+    pub info: Option<Info>,
     data: Option<Info>,
     overrides: Overrides,
 }
@@ -59,6 +60,13 @@ impl Session {
         }
         if self.subs.len() >= self.channels.0.options.max_channels {
             return Err(Fault::LimitExceeded.into());
+        }
+        let kind = self.channels.place(&request.channel)?.options.subscription_type;
+        if request.r#type != kind.number() {
+            return Err(Fault::PermissionDenied.into());
+        }
+        if kind != SubscriptionType::Stream {
+            return self.subscribe_map(id, request).await;
         }
         let encoding = self.encoding;
         let wish = Wish { request, server: None, whole: false };
@@ -77,7 +85,8 @@ impl Session {
         let Wish { request, server, whole } = wish;
         let channels = self.channels.clone();
         let place = channels.place(&request.channel)?;
-        if request.r#type != 0 {
+        // A map is the client's own to ask for, page by page.
+        if request.r#type != 0 || place.options.subscription_type != SubscriptionType::Stream {
             return Err(Fault::PermissionDenied.into());
         }
         let server_side = server.is_some();
@@ -154,11 +163,12 @@ impl Session {
         }
         let sub = Sub { id: self.next_sub, server_side, ends_at_ms: grant.ends_at_ms, info: shown };
         self.next_sub += 1;
-        self.subs.insert(request.channel, sub);
+        self.subs.insert(request.channel.clone(), sub);
+        self.attend_maps(&request.channel).await;
         result.ok_or_else(|| Fault::Internal.into())
     }
 
-    async fn audience(&self, spec: AudienceSpec) -> Result<Arc<Audience>, Failed> {
+    pub(super) async fn audience(&self, spec: AudienceSpec) -> Result<Arc<Audience>, Failed> {
         self.channels.node().audience(spec).await.map_err(|error| {
             tracing::warn!(%error, "a channel could not be subscribed");
             Fault::Internal.into()
@@ -166,7 +176,7 @@ impl Session {
     }
 
     /// Whether the client may, by its token or by the rules.
-    async fn grant(&self, place: &Place<'_>, request: &SubscribeRequest) -> Result<Grant, Failed> {
+    pub(super) async fn grant(&self, place: &Place<'_>, request: &SubscribeRequest) -> Result<Grant, Failed> {
         if request.token.is_empty() {
             let may = place.may_subscribe(self.asking(&request.channel));
             return if may { Ok(Grant::default()) } else { Err(Fault::PermissionDenied.into()) };
@@ -222,8 +232,12 @@ impl Session {
             return Err(Disconnect::BadRequest.into());
         }
         let reply = self.encoding.reply(&Reply { id, unsubscribe: Some(wire::Empty {}), ..Reply::default() });
+        self.paging.remove(channel);
         match self.subs.remove(channel) {
-            Some(sub) => self.client.unsubscribe(sub.id, reply).await,
+            Some(sub) => {
+                self.client.unsubscribe(sub.id, reply).await;
+                self.leave_maps(channel).await;
+            }
             None => self.client.send(reply).await,
         }
         Ok(())
@@ -318,10 +332,12 @@ fn recovered(missed: &[Arc<Publication>], name: &str, delta: Delta, encoding: En
 pub(super) fn tell(publication: &Publication, name: &str) -> wire::Publication {
     let told = publication.told(name);
     wire::Publication {
-        data: publication.data.clone(),
+        data: if told.removed { Bytes::new() } else { publication.data.clone() },
         info: told.info.and_then(|info| serde_json::from_str(info).ok()),
         offset: told.offset,
         tags: told.tags.iter().cloned().collect(),
         delta: false,
+        key: told.key.to_owned(),
+        removed: told.removed,
     }
 }

@@ -31,6 +31,11 @@ pub(super) fn keys(channel: &Channel) -> Vec<String> {
     ["meta", "log", "keys"].iter().map(|part| format!("{PREFIX}{channel}}}:{part}")).collect()
 }
 
+/// The keys that hold a channel's map: values, keys in order, when they end, and versions.
+pub(super) fn map_keys(channel: &Channel) -> Vec<String> {
+    ["map", "map-keys", "map-ends", "map-versions"].iter().map(|part| format!("{PREFIX}{channel}}}:{part}")).collect()
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Envelope {
     Publication {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use memory::{Memory, MemoryOptions};
 pub use redis::{Redis, RedisOptions};
 
-use super::{Channel, Mark, Position, PresenceOptions, Publication, SharedPresence, Tags};
+use super::{Channel, MapStore, Mark, Position, PresenceOptions, Publication, SharedPresence, Tags};
 
 /// A broker of messages.
 ///
@@ -64,6 +64,10 @@ pub trait Broker: Send + Sync {
     fn silent_for(&self) -> Duration;
     /// Where `node` keeps its clients for the other nodes to see; `None` where one process is all there is.
     fn presence(&self, _node: &Arc<str>, _options: &PresenceOptions) -> Option<SharedPresence> {
+        None
+    }
+    /// Where maps are kept that all nodes share; `None` where one process is all there is.
+    fn maps(&self) -> Option<Arc<dyn MapStore>> {
         None
     }
     /// Ends its tasks; nothing is delivered afterwards.

@@ -22,6 +22,10 @@ pub struct Told<'a> {
     pub base: Option<&'a [u8]>,
     /// A `ClientInfo` as JSON, of what a client published.
     pub info: Option<&'a str>,
+    /// Of a map. Empty: none.
+    pub key: &'a str,
+    /// The key is gone, and there is no data.
+    pub removed: bool,
 }
 
 /// What happens on a channel beside publications.
@@ -50,6 +54,7 @@ pub fn publication_frame(shape: Shape, told: Told<'_>) -> Bytes {
             out.push_str(",\"pub\":{\"data\":");
             let mut out = out.into_bytes();
             match (&patch, shape.delta) {
+                _ if told.removed => out.extend_from_slice(b"null"),
                 (Some(patch), _) => out.extend_from_slice(json_text(&String::from_utf8_lossy(patch)).as_bytes()),
                 (None, Delta::Off) => out.extend_from_slice(&one_line(told.data)),
                 (None, _) => out.extend_from_slice(json_text(&String::from_utf8_lossy(told.data)).as_bytes()),
@@ -76,6 +81,12 @@ fn rest(told: Told<'_>, delta: bool) -> String {
     if delta {
         out.push_str(",\"delta\":true");
     }
+    if !told.key.is_empty() {
+        let _ = write!(out, ",\"key\":{}", json_text(told.key));
+    }
+    if told.removed {
+        out.push_str(",\"removed\":true");
+    }
     out
 }
 
@@ -86,6 +97,8 @@ fn protobuf(told: Told<'_>, patch: Option<&[u8]>) -> Vec<u8> {
         offset: told.offset,
         tags: told.tags.iter().cloned().collect(),
         delta: patch.is_some(),
+        key: told.key.to_owned(),
+        removed: told.removed,
     };
     // Reply{push: Push{channel, pub}}, from the inside out.
     let mut push = Vec::with_capacity(publication.encoded_len() + told.channel.len() + 16);
@@ -134,7 +147,8 @@ mod tests {
             offset: 7,
             tags: &tags,
             info: Some(r#"{"user":"u","client":"c"}"#),
-            base: None,
+            key: "k",
+            ..Told::default()
         };
         let shape = Shape { encoding: Encoding::Json, delta: Delta::Off };
         let text = publication_frame(shape, told);
@@ -147,6 +161,7 @@ mod tests {
         let push = reply.push.unwrap();
         let publication = push.publication.unwrap();
         assert_eq!((push.channel.as_str(), publication.offset, &publication.data[..]), (told.channel, 7, told.data));
+        assert_eq!((json["push"]["pub"]["key"].as_str(), publication.key.as_str()), (Some("k"), "k"));
         assert_eq!(publication.info.unwrap().user, "u");
         let bare = publication_frame(Shape { encoding: Encoding::Bare, ..shape }, told);
         assert!(bare[2..].starts_with(br#"{"channel":"price:updates","pub":{"data":"#));

@@ -133,6 +133,19 @@ pub struct SubscribeResult {
     #[prost(bool, tag = "13")]
     #[serde(skip_serializing_if = "is_default")]
     pub delta: bool,
+    #[prost(int32, tag = "15")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub r#type: i32,
+    /// Of a map: 2 a page of the state, 1 a page of the stream, 0 live.
+    #[prost(int32, tag = "16")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub phase: i32,
+    #[prost(string, tag = "17")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub cursor: String,
+    #[prost(message, repeated, tag = "18")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub state: Vec<Publication>,
 }
 
 #[derive(Clone, PartialEq, Message, Serialize)]
@@ -321,6 +334,13 @@ pub struct Publication {
     #[prost(bool, tag = "8")]
     #[serde(skip_serializing_if = "is_default")]
     pub delta: bool,
+    /// Of a map.
+    #[prost(string, tag = "11")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub key: String,
+    #[prost(bool, tag = "12")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub removed: bool,
 }
 
 /// What others are shown of a client.

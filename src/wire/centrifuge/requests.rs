@@ -89,6 +89,13 @@ pub struct SubscribeRequest {
     pub flag: i64,
     #[prost(int32, tag = "15")]
     pub r#type: i32,
+    /// Of a map: which part is asked for.
+    #[prost(int32, tag = "16")]
+    pub phase: i32,
+    #[prost(string, tag = "17")]
+    pub cursor: String,
+    #[prost(int32, tag = "18")]
+    pub limit: i32,
 }
 
 /// A condition on tags, or several under `and`, `or`, `not`.
@@ -125,8 +132,13 @@ pub struct PublishRequest {
     #[prost(bytes = "bytes", tag = "2")]
     #[serde(with = "raw")]
     pub data: Bytes,
+    /// 1: on a map.
     #[prost(int32, tag = "3")]
     pub r#type: i32,
+    #[prost(string, tag = "4")]
+    pub key: String,
+    #[prost(bool, tag = "5")]
+    pub removed: bool,
 }
 
 #[derive(Clone, PartialEq, Message, Deserialize)]

@@ -6,6 +6,7 @@
 
 mod canary; // notices a backbone that has gone silent
 mod link; // commands and scripts
+mod map; // the newest value of each key
 mod presence; // who watches a channel, on all nodes
 mod router; // what Redis pushes, in order, to the sink
 
@@ -22,7 +23,7 @@ use self::canary::Pulses;
 use self::link::Link;
 use self::router::Event;
 use super::super::history::HistoryOptions;
-use super::super::{Channel, Position, PresenceOptions, SharedPresence};
+use super::super::{Channel, MapStore, Position, PresenceOptions, SharedPresence};
 use super::{Broker, BrokerError, Outgoing, Past, SharedSink};
 use crate::tasks::Tasks;
 
@@ -198,6 +199,10 @@ impl Broker for Redis {
 
     fn presence(&self, node: &Arc<str>, options: &PresenceOptions) -> Option<SharedPresence> {
         Some(presence::store(self.link.clone(), node.clone(), options.clone()))
+    }
+
+    fn maps(&self) -> Option<Arc<dyn MapStore>> {
+        Some(map::store(self.link.clone()))
     }
 
     async fn stop(&self) {
