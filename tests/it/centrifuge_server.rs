@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::centrifuge_kit::{API_KEY, Client, Kind, now_s, server, token};
 use crate::support::{Fanfare, Redis, Settings, eventually};
 
+/// Whether messages are held to their schemas.
+const SCHEMAS: &str = "FANFARE__CONTRACT__MESSAGES";
+
 async fn api(fanfare: &Fanfare, method: &str, body: Value) -> Value {
     let request = reqwest::Client::new().post(format!("{}/api/{method}", fanfare.url())).header("x-api-key", API_KEY);
     let answer = request.json(&body).send().await.unwrap();
@@ -51,7 +54,7 @@ async fn every_node_knows_of_the_others_and_of_their_channels() {
 async fn a_publication_is_kept_once_or_not_at_all_as_it_is_said() {
     let redis = Redis::start().await;
     for settings in [Settings::new(), Settings::new().redis(&redis)] {
-        let fanfare = server(settings, "").await;
+        let fanfare = server(settings.env(SCHEMAS, "known"), "").await;
         let mut client = Client::connected(Kind::Js, &fanfare, "ann").await;
         client.subscribe("chat:room", json!({"recoverable": true})).await;
         let publish = async |more: Value| {
@@ -176,7 +179,7 @@ async fn a_namespace_keeps_what_it_says_and_no_longer() {
 
 #[tokio::test]
 async fn clients_publish_on_feeds_what_the_schema_says() {
-    let fanfare = server(Settings::new(), "").await;
+    let fanfare = server(Settings::new().env(SCHEMAS, "known"), "").await;
     let mut client = Client::start(Kind::Js, &fanfare.ws_url("/connection/websocket")).await;
     let manager = token(json!({"sub": "ann", "role": "manager", "exp": now_s() + 600}));
     client.call(json!({"call": "connect", "token": manager})).await.unwrap();
