@@ -189,7 +189,9 @@ impl Mixed {
         }
         let folder = temp_dir("mixed");
         let mut k6 = std::process::Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtest/run.sh"));
-        k6.arg("mixed").env("BASE_URL", items.trim_end_matches("/api/v1/inventory")).env("RATE", rate);
+        // Addresses of their own, as clients have: nginx limits by address.
+        k6.args(["mixed", "--local-ips", "127.200.0.1-127.200.0.200"]);
+        k6.env("BASE_URL", items.trim_end_matches("/api/v1/inventory")).env("RATE", rate);
         k6.env("RESULT_FILE", folder.path().join("result.json")).env("ITEMS", Self::ITEMS.to_string());
         k6.env("DURATION_SECONDS", "45").env("WRITES", "2").env("CLIENTS", "100").env("FIRST_ITEM", "2");
         Self(Some((k6.spawn().expect("k6"), folder)))

@@ -101,6 +101,7 @@ impl Cache {
             return Ok(answer);
         }
         let turn = cache.memory.turn(key);
+        let mut began = came;
         let _held = match turn.try_lock() {
             Ok(held) => held,
             Err(_) => {
@@ -110,15 +111,15 @@ impl Cache {
                     self.count("wait");
                     return Ok(answer);
                 }
+                // It has been a while; whoever waits behind this one is served best by the newest.
+                began = Instant::now();
+                match version().await {
+                    Some(newest) => wanted = newest,
+                    None => return Ok(Arc::new(Answer::new(make.await?))),
+                }
                 held
             }
         };
-        let began = Instant::now();
-        // It may have been a while; whoever waits behind this one is served best by the newest.
-        match version().await {
-            Some(newest) => wanted = newest,
-            None => return Ok(Arc::new(Answer::new(make.await?))),
-        }
         if let Some(shared) = &cache.shared
             && let Some(body) = shared.get(key, &wanted).await
         {
