@@ -20,6 +20,9 @@ pub enum ChannelError {
 /// What begins the names of channels that tell who comes and leaves.
 const PRESENCE: &str = "presence:";
 
+/// Where nodes tell one another of orders, and that they are there.
+pub const CONTROL: &str = "system:control";
+
 impl Channel {
     pub const MAX_BYTES: usize = 255;
 
@@ -35,6 +38,11 @@ impl Channel {
     /// The channel on which is told who comes to this one and leaves it; `None` for such a channel itself.
     pub fn presence(&self) -> Option<Self> {
         if self.is_presence() { None } else { Self::new(&format!("{PRESENCE}{self}")).ok() }
+    }
+
+    /// Whether nodes tell one another there what is nobody else's business.
+    pub fn is_control(&self) -> bool {
+        self.as_str() == CONTROL
     }
 
     pub fn is_presence(&self) -> bool {

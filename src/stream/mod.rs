@@ -28,7 +28,7 @@ pub use audience::{Audience, AudienceSpec, Pace};
 pub use broker::{
     Broker, BrokerError, Gap, Memory, MemoryOptions, Outgoing, Past, Redis, RedisOptions, SharedSink, Sink, Version,
 };
-pub use channel::{Channel, ChannelError};
+pub use channel::{CONTROL, Channel, ChannelError};
 pub use condition::{Comparison, Condition};
 pub use explain::Fate;
 pub use feed::{FeedSpec, FilterParam, FoldRule, OwnRule, WhenFull};

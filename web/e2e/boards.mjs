@@ -242,7 +242,7 @@ try {
   await told("BRD-3").waitFor();
   assert.equal(await told("BRD-4").count(), 0, "what came later is said too early");
   await overview.getByRole("button", { name: "Play" }).click();
-  await told("BRD-4").waitFor();
+  await told("BRD-4").waitFor({ timeout: 90_000 });
   await overview.getByRole("button", { name: "Back to live" }).click();
   await live(overview, "alerts");
   await overview.close();

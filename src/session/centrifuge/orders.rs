@@ -16,7 +16,7 @@ use super::peer::Input;
 use super::session::{Failed, Session};
 use super::subscribe::Wish;
 use crate::auth::{Info, ServerSub};
-use crate::stream::{Channel, PublishError, Tags};
+use crate::stream::{CONTROL, Channel, PublishError, Tags};
 use crate::wire::centrifuge::{Disconnect, Push, Refresh, Subscribe, SubscribeRequest};
 use crate::wire::{Close, close_frame_of};
 
@@ -120,7 +120,7 @@ pub(super) enum Letter {
 /// On which nodes hear of orders. Nobody but the server publishes there.
 pub fn control_channel() -> Channel {
     // The name is printable.
-    Channel::new("system:control").unwrap_or_else(|_| unreachable!())
+    Channel::new(CONTROL).unwrap_or_else(|_| unreachable!())
 }
 
 impl Channels {

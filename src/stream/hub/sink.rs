@@ -45,7 +45,9 @@ impl Sink for Hub {
     }
 
     async fn deliver(&self, publication: Arc<Publication>) {
-        self.0.metrics.publications.inc();
+        if !publication.channel.is_control() {
+            self.0.metrics.publications.inc();
+        }
         let Some(active) = self.active(&publication.channel) else {
             self.0.metrics.publications_unheard.inc();
             return;

@@ -115,8 +115,11 @@ impl Encoding {
         match self {
             Encoding::Json | Encoding::Bare => {
                 for line in message.split(|byte| *byte == b'\n') {
-                    if !line.trim_ascii().is_empty() {
-                        commands.push(serde_json::from_slice(line).map_err(|_| NotUnderstood)?);
+                    // Left to itself, serde takes a list for an object's values.
+                    match line.trim_ascii().first() {
+                        None => {}
+                        Some(b'{') => commands.push(serde_json::from_slice(line).map_err(|_| NotUnderstood)?),
+                        Some(_) => return Err(NotUnderstood),
                     }
                 }
             }

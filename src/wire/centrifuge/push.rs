@@ -151,19 +151,20 @@ mod tests {
             ..Told::default()
         };
         let shape = Shape { encoding: Encoding::Json, delta: Delta::Off };
-        let text = publication_frame(shape, told);
-        let json: serde_json::Value = serde_json::from_slice(&text[2..]).unwrap();
+        let payload = |frame: Bytes| crate::wire::take_frame(&mut frame.into()).unwrap().1;
+        let text = payload(publication_frame(shape, told));
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert!(!text.contains(&b'\n'));
         assert_eq!(json["push"]["pub"]["tags"]["k"], "v\"");
         assert_eq!(json["push"]["pub"]["info"]["client"], "c");
-        let packed = publication_frame(Shape { encoding: Encoding::Protobuf, ..shape }, told);
-        let reply = Reply::decode_length_delimited(&packed[2..]).unwrap();
+        let packed = payload(publication_frame(Shape { encoding: Encoding::Protobuf, ..shape }, told));
+        let reply = Reply::decode_length_delimited(packed).unwrap();
         let push = reply.push.unwrap();
         let publication = push.publication.unwrap();
         assert_eq!((push.channel.as_str(), publication.offset, &publication.data[..]), (told.channel, 7, told.data));
         assert_eq!((json["push"]["pub"]["key"].as_str(), publication.key.as_str()), (Some("k"), "k"));
         assert_eq!(publication.info.unwrap().user, "u");
-        let bare = publication_frame(Shape { encoding: Encoding::Bare, ..shape }, told);
-        assert!(bare[2..].starts_with(br#"{"channel":"price:updates","pub":{"data":"#));
+        let bare = payload(publication_frame(Shape { encoding: Encoding::Bare, ..shape }, told));
+        assert!(bare.starts_with(br#"{"channel":"price:updates","pub":{"data":"#));
     }
 }
