@@ -15,6 +15,7 @@ mod etag;
 mod extract;
 mod origin;
 mod proxies;
+mod side_redis; // a Redis that helps but is not needed
 mod trace;
 
 pub use body::{BodyError, BoundedBody};

@@ -90,7 +90,16 @@ const PLACES: &[(&str, &[&str])] = &[
     // `feeds/failure.rs` is how a rule's refusal becomes an answer.
     ("axum", &["http/", "session/", "/routes.rs", "feeds/failure.rs", "admin/", "app/mod.rs", "routes.rs"]),
     ("sqlx", &["db/"]),
-    ("fred", &["stream/broker/redis/", "queue/redis.rs", "http/limits/redis.rs", "http/cache/redis.rs"]),
+    (
+        "fred",
+        &[
+            "stream/broker/redis/",
+            "queue/redis.rs",
+            "http/side_redis.rs",
+            "http/limits/redis.rs",
+            "http/cache/redis.rs",
+        ],
+    ),
     ("influxdb2", &["series/influx/"]),
     ("reqwest011", &["series/influx/"]),
     ("mio", &["stream/hub/"]),
