@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Executor};
 
 use super::replica::Replicas;
 use super::slow::Explainer;
@@ -173,4 +173,8 @@ fn pool(options: &DbOptions) -> PgPoolOptions {
         .max_connections((options.pool_size + options.max_overflow).max(1))
         .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
         .max_lifetime(Duration::from_secs(options.recycle_s))
+        // Statements here are many and short: compiling one takes longer than it runs.
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("SET jit = off").await.map(|_done| ()) })
+        })
 }

@@ -88,12 +88,11 @@ pub(super) async fn sqlite_rows<T: Row>(
     Ok(sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
 }
 
-async fn postgres_rows<T: Row>(
+pub(super) async fn postgres_rows<T: Row>(
     executor: impl Executor<'_, Database = Postgres>,
     sql: &str,
-    args: Vec<Arg>,
+    bound: PgArguments,
 ) -> Result<Vec<T>, DbError> {
-    let bound = postgres_arguments(args)?;
     Ok(sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(sql), bound).fetch_all(executor).await?)
 }
 
@@ -106,12 +105,11 @@ pub(super) async fn sqlite_execute(
     Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
 }
 
-async fn postgres_execute(
+pub(super) async fn postgres_execute(
     executor: impl Executor<'_, Database = Postgres>,
     sql: &str,
-    args: Vec<Arg>,
+    bound: PgArguments,
 ) -> Result<u64, DbError> {
-    let bound = postgres_arguments(args)?;
     Ok(sqlx::query_with(AssertSqlSafe(sql), bound).execute(executor).await?.rows_affected())
 }
 
@@ -145,7 +143,7 @@ impl Db {
         let begun = Instant::now();
         let done = match &self.engine {
             Engine::Sqlite { writer, .. } => sqlite_execute(writer, sql, args).await,
-            Engine::Postgres(pool) => postgres_execute(pool, sql, args).await,
+            Engine::Postgres(pool) => postgres_execute(pool, sql, postgres_arguments(args)?).await,
         };
         self.metrics.observe(begun, sql);
         done
@@ -155,7 +153,7 @@ impl Db {
         let (begun, kept) = (Instant::now(), self.explainer.as_ref().map(|_| args.clone()));
         let rows = match (&self.engine, &self.replicas) {
             (Engine::Sqlite { readers, .. }, _) => sqlite_rows(readers, sql, args).await,
-            (Engine::Postgres(pool), None) => postgres_rows(pool, sql, args).await,
+            (Engine::Postgres(pool), None) => postgres_rows(pool, sql, postgres_arguments(args)?).await,
             (Engine::Postgres(pool), Some(replicas)) => self.replica_rows(pool, replicas, sql, args).await,
         };
         let took = self.metrics.observe(begun, sql);
@@ -168,7 +166,7 @@ impl Db {
         let begun = Instant::now();
         let rows = match &self.engine {
             Engine::Sqlite { readers, .. } => sqlite_rows(readers, sql, args).await,
-            Engine::Postgres(pool) => postgres_rows(pool, sql, args).await,
+            Engine::Postgres(pool) => postgres_rows(pool, sql, postgres_arguments(args)?).await,
         };
         self.metrics.observe(begun, sql);
         rows
@@ -185,7 +183,7 @@ impl Db {
         // A statement that changes something is no read, whoever asks.
         let reads = ["SELECT", "WITH"].iter().any(|word| sql.trim_start().starts_with(word));
         if let Some((index, pool)) = if reads { replicas.choose(primary).await } else { None } {
-            match postgres_rows(&pool, sql, args.clone()).await {
+            match postgres_rows(&pool, sql, postgres_arguments(args.clone())?).await {
                 Ok(rows) => {
                     self.metrics.reads.get_or_create(&[("from", "replica")]).inc();
                     return Ok(rows);
@@ -194,7 +192,7 @@ impl Db {
             }
         }
         self.metrics.reads.get_or_create(&[("from", "primary")]).inc();
-        postgres_rows(primary, sql, args).await
+        postgres_rows(primary, sql, postgres_arguments(args)?).await
     }
 
     /// Begins a transaction that may write. On SQLite it waits for its turn.
@@ -253,7 +251,7 @@ impl Tx {
         let begun = Instant::now();
         let done = match &mut self.open {
             Open::Sqlite(tx) => sqlite_execute(&mut **tx, sql, args).await,
-            Open::Postgres(tx) => postgres_execute(&mut **tx, sql, args).await,
+            Open::Postgres(tx) => postgres_execute(&mut **tx, sql, postgres_arguments(args)?).await,
         };
         self.metrics.observe(begun, sql);
         done
@@ -263,7 +261,7 @@ impl Tx {
         let begun = Instant::now();
         let rows = match &mut self.open {
             Open::Sqlite(tx) => sqlite_rows(&mut **tx, sql, args).await,
-            Open::Postgres(tx) => postgres_rows(&mut **tx, sql, args).await,
+            Open::Postgres(tx) => postgres_rows(&mut **tx, sql, postgres_arguments(args)?).await,
         };
         self.metrics.observe(begun, sql);
         rows

@@ -1,9 +1,12 @@
 //! Jobs over real HTTP, on both engines: rules, lists, search, scores.
 
+use std::collections::BTreeSet;
+
+use fanfare::args;
 use serde_json::{Value, json};
 
 use crate::matching_kit::{both, call, get, job, post};
-use crate::support::{Fanfare, eventually};
+use crate::support::{Fanfare, Settings, databases, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_lives_alike_on_both_engines() {
@@ -106,6 +109,8 @@ async fn lists_and_searches_find_the_same_on_both_engines() {
         for (query, found) in [
             ("keyword=カフェ", 5),
             ("keyword=店", 5),
+            ("keyword=店 京", 5),
+            ("keyword=鯨", 0),
             ("keyword=仕分け", 1),
             ("keyword=it", 1),
             ("keyword=物流 100%25", 1),
@@ -194,5 +199,34 @@ async fn pages_of_common_words_and_near_places_are_in_order() {
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("prefecture")));
         let signs = post(&server, "/api/v2/jobs/search", json!({"keyword": "%"})).await;
         assert_eq!(signs["pagination"]["total_items"], 0);
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Terms {
+    search_terms: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_from_before_are_found_by_single_letters() {
+    const MIGRATIONS: [&str; 2] = [
+        include_str!("../../migrations/sqlite/0080_letters.sql"),
+        include_str!("../../migrations/postgres/0080_letters.sql"),
+    ];
+    for (test, migration) in databases().await.into_iter().zip(MIGRATIONS) {
+        let server = Fanfare::start(Settings::new().database(&test.url)).await;
+        post(&server, "/api/v2/jobs", job(1)).await;
+        drop(server);
+        let read = async || {
+            let row: Terms = test.db.fetch_one("SELECT search_terms FROM jobs", args![]).await.unwrap();
+            row.search_terms.split(' ').map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let now = read().await;
+        let before: Vec<&str> = now.iter().map(String::as_str).filter(|term| term.chars().count() == 2).collect();
+        assert!(!before.is_empty() && before.len() < now.len(), "{now:?}");
+        test.db.execute("UPDATE jobs SET search_terms = $1", args![before.join(" ")]).await.unwrap();
+        test.db.execute(migration, args![]).await.unwrap();
+        let after = read().await;
+        assert!(after.is_superset(&now), "{:?}", now.difference(&after));
     }
 }

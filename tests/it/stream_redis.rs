@@ -246,3 +246,54 @@ async fn a_stopped_broker_leaves_no_connection() {
     })
     .await;
 }
+
+/// Batches of random messages, some of them repetitions, on a short history: one script for all of a batch does what one
+/// script a message does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_together_is_publishing_one_after_the_other() {
+    let redis = Redis::start().await;
+    for (messages, bytes) in [(7, 4 << 20), (1_000, 900), (0, 0)] {
+        let history = HistoryOptions { messages, bytes, ..HistoryOptions::default() };
+        let (sink, mut ears) = recorder();
+        let broker = stream::Redis::connect(&redis.url(), options(), history, sink).await.unwrap();
+        let [single, together] = ["single", "together"].map(|name| channel(&format!("{name}:{messages}")));
+        broker.subscribe(&together).await.unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut recent, mut published) = (Vec::<String>::new(), 0);
+        for round in 0..60 {
+            let batch: Vec<Outgoing> = (0..random.usize(1..=5))
+                .map(|n| {
+                    let key = match random.usize(0..6) {
+                        0 => None,
+                        1 if recent.len() > 1 => Some(recent[recent.len() - random.usize(1..=2)].clone()),
+                        _ => Some(format!("{round}-{n}")),
+                    };
+                    recent.extend(key.clone().filter(|key| !recent.contains(key)));
+                    let data = Bytes::from(format!(r#""{round} {n} {}""#, "x".repeat(random.usize(0..60))));
+                    Outgoing { data, key: key.map(Into::into), ..Outgoing::default() }
+                })
+                .collect();
+            let mut one_by_one = Vec::new();
+            for message in &batch {
+                one_by_one.push(broker.publish(&single, message.clone()).await.unwrap().offset);
+            }
+            let (at_once, failure) = broker.publish_all(&together, batch.clone()).await;
+            assert!(failure.is_none(), "{failure:?}");
+            assert_eq!(at_once.iter().map(|position| position.offset).collect::<Vec<_>>(), one_by_one, "{batch:?}");
+            let mut kept = Vec::new();
+            for channel in [&single, &together] {
+                let past = broker.history(channel, 0).await.unwrap();
+                let of = |it: &std::sync::Arc<stream::Publication>| {
+                    (it.position.clone().map(|at| at.offset), it.data.clone(), it.tags.clone())
+                };
+                kept.push((past.position.offset, past.publications.iter().map(of).collect::<Vec<_>>()));
+            }
+            assert_eq!(kept[0], kept[1], "the same is kept after {batch:?}");
+            published = kept[1].0;
+        }
+        let heard = ears.messages(published as usize).await;
+        let offsets: Vec<u64> = heard.iter().map(|message| message.position.as_ref().unwrap().offset).collect();
+        assert_eq!(offsets, (1..=published).collect::<Vec<_>>(), "each once, in order");
+        broker.stop().await;
+    }
+}

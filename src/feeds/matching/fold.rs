@@ -1,4 +1,4 @@
-//! Text made comparable, and cut into bigrams for the search index.
+//! Text made comparable, and cut into signs and bigrams for the search index.
 
 use std::collections::BTreeSet;
 
@@ -24,14 +24,26 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
-/// The distinct bigrams of folded text, with a space between them. Signs that are no letters separate.
+/// What a text is indexed by: its distinct letters and bigrams, with a space between them. Signs that are no letters
+/// separate.
 pub fn terms(folded: &str) -> String {
     let mut found = BTreeSet::new();
     for word in words(folded) {
-        bigrams(word, &mut found);
+        cut(word, 1, &mut found);
+        cut(word, 2, &mut found);
         if found.len() > MAX_TERMS {
             break;
         }
+    }
+    found.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// What the index is asked for: of each word its bigrams, or the one letter that it is.
+pub fn asked(folded: &str) -> String {
+    let mut found = BTreeSet::new();
+    for word in words(folded) {
+        let is_letter = word.chars().nth(1).is_none();
+        cut(word, if is_letter { 1 } else { 2 }, &mut found);
     }
     found.into_iter().collect::<Vec<_>>().join(" ")
 }
@@ -41,14 +53,12 @@ pub fn words(folded: &str) -> impl Iterator<Item = &str> {
     folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-fn bigrams<'a>(word: &'a str, found: &mut BTreeSet<&'a str>) {
-    let starts: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
-    if starts.len() == 2 {
-        return; // one sign alone is not indexed; it is looked for in the text
-    }
-    for ends in starts.windows(3) {
-        if let Some(pair) = word.get(ends[0]..ends[2]) {
-            found.insert(pair);
+/// Every run of `letters` letters in the word.
+fn cut<'a>(word: &'a str, letters: usize, found: &mut BTreeSet<&'a str>) {
+    let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
+    for span in ends.windows(letters + 1) {
+        if let Some(term) = word.get(span[0]..span[letters]) {
+            found.insert(term);
         }
     }
 }
@@ -60,7 +70,8 @@ mod tests {
     #[test]
     fn text_is_folded_and_cut() {
         assert_eq!(fold(" ＣＡＦÉ　スタッフ\n募集 "), "café スタッフ 募集");
-        assert_eq!(terms("東京都 カフェ、x"), "カフ フェ 京都 東京");
-        assert_eq!(terms(""), "");
+        assert_eq!(terms("東京都 カフェ、x"), "x ェ カ カフ フ フェ 京 京都 東 東京 都");
+        assert_eq!(asked("東京都 カフェ、x"), "x カフ フェ 京都 東京");
+        assert_eq!((terms(""), asked("")), (String::new(), String::new()));
     }
 }

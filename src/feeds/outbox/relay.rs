@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sql::{self, Staged};
@@ -17,6 +19,8 @@ use crate::telemetry::{Registry, name};
 
 /// Publications of one turn of the relay.
 pub(super) const BATCH: i64 = 1_000;
+/// While there are more, they are counted this often.
+const COUNT: Duration = Duration::from_secs(5);
 /// The relay looks by itself this often: for what another process has left.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -29,6 +33,8 @@ pub struct Relay {
     relayed: Counter,
     refused: Counter,
     pending: Gauge,
+    /// When the rows were counted last.
+    counted_at: Mutex<Option<Instant>>,
 }
 
 /// What became of some rows.
@@ -49,7 +55,7 @@ impl Relay {
         let help = "Outbox rows that no broker would ever take; they are logged and removed";
         registry.register(name::OUTBOX_REFUSED, help, refused.clone());
         registry.register(name::OUTBOX_PENDING, "Publications that wait in the outbox", pending.clone());
-        Self { db, node, outbox, record: None, relayed, refused, pending }
+        Self { db, node, outbox, record: None, relayed, refused, pending, counted_at: Mutex::default() }
     }
 
     /// Keeps what it publishes.
@@ -96,7 +102,7 @@ impl Relay {
         let pause = self.outbox.pause(&self.db).await?;
         let mut staged = sql::first(&self.db, BATCH).await?;
         let more = staged.len() >= BATCH as usize;
-        self.pending.set(if more { sql::count(&self.db).await? } else { staged.len() as i64 });
+        self.count(staged.len() as i64, more).await?;
         self.outbox.settled.store(false, Ordering::SeqCst);
         let mut done = Done::default();
         while let (Some(first), None) = (staged.first(), &done.failure) {
@@ -110,6 +116,19 @@ impl Relay {
         self.outbox.settled.store(failure.is_none(), Ordering::SeqCst);
         pause.end().await?;
         failure.map_or(Ok(count), Err)
+    }
+
+    /// Sets the gauge of what waits. PostgreSQL walks through all rows to count them, so that is done once in a while.
+    async fn count(&self, first: i64, more: bool) -> Result<(), DbError> {
+        let mut counted_at = self.counted_at.lock().await;
+        if !more {
+            *counted_at = None;
+            self.pending.set(first);
+        } else if counted_at.is_none_or(|at| at.elapsed() >= COUNT) {
+            self.pending.set(sql::count(&self.db).await?);
+            *counted_at = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Publishes rows of one channel.

@@ -129,9 +129,11 @@ impl Embedded {
             }
         }
         if !values.is_empty() {
-            let values = values.into_iter().map(|((id, at_ns), value)| json!([id, at_ns, value])).collect();
-            let minutes = minutes.into_iter().map(|(id, at_ns)| json!([id, at_ns])).collect();
-            sql::write(&mut tx, values, minutes).await?;
+            let point = |((series_id, at_ns), value)| sql::PointRow { series_id, at_ns, value };
+            let values: Vec<_> = values.into_iter().map(point).collect();
+            let minutes: Vec<_> =
+                minutes.into_iter().map(|(series_id, at_ns)| sql::MinuteRow { series_id, at_ns }).collect();
+            sql::write(&mut tx, &values, &minutes).await?;
         }
         tx.commit().await?;
         {

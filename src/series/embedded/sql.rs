@@ -8,9 +8,9 @@
 
 use serde_json::Value as Json;
 
-use crate::args;
 use crate::db::{Db, DbError, Sql, Tx};
 use crate::series::Range;
+use crate::{args, over_rows};
 
 pub const MINUTE_NS: i64 = 60 * 1_000_000_000;
 pub const HOUR_NS: i64 = 60 * MINUTE_NS;
@@ -128,24 +128,30 @@ pub async fn found_keys(tx: &mut Tx, keys: Json) -> Result<Vec<Key>, DbError> {
     tx.fetch_all(sql, args![keys]).await
 }
 
-/// `points`: `[[series, ns, value], …]`, each series and time once.
-pub async fn write(tx: &mut Tx, points: Json, minutes: Json) -> Result<(), DbError> {
-    let sql = tx.by_engine(
-        "INSERT INTO series_points (series_id, at_ns, value) SELECT value ->> 0, value ->> 1, value ->> 2 \
-         FROM json_each($1) WHERE true ON CONFLICT (series_id, at_ns) DO UPDATE SET value = excluded.value",
-        "INSERT INTO series_points (series_id, at_ns, value) \
-         SELECT (e ->> 0)::bigint, (e ->> 1)::bigint, (e ->> 2)::double precision \
-         FROM jsonb_array_elements($1) AS e ORDER BY 1, 2 ON CONFLICT (series_id, at_ns) DO UPDATE SET value = excluded.value",
-    );
-    tx.execute(sql, args![points]).await?;
+over_rows! {
+    pub struct PointRow {
+        pub series_id: i64 => "bigint",
+        pub at_ns: i64 => "bigint",
+        pub value: f64 => "double precision",
+    }
+    before "INSERT INTO series_points (series_id, at_ns, value) SELECT r.series_id, r.at_ns, r.value"
+    after "WHERE true ON CONFLICT (series_id, at_ns) DO UPDATE SET value = excluded.value"
+}
+
+over_rows! {
+    pub struct MinuteRow {
+        pub series_id: i64 => "bigint",
+        pub at_ns: i64 => "bigint",
+    }
+    before "INSERT INTO series_dirty (series_id, at_ns) SELECT r.series_id, r.at_ns"
     // On PostgreSQL the row must be locked, not only found: a roll-up that has it would not see these points.
-    let sql = tx.by_engine(
-        "INSERT INTO series_dirty (series_id, at_ns) SELECT value ->> 0, value ->> 1 FROM json_each($1) WHERE true \
-         ON CONFLICT DO NOTHING",
-        "INSERT INTO series_dirty (series_id, at_ns) SELECT (e ->> 0)::bigint, (e ->> 1)::bigint \
-         FROM jsonb_array_elements($1) AS e ORDER BY 1, 2 ON CONFLICT (series_id, at_ns) DO UPDATE SET at_ns = excluded.at_ns",
-    );
-    tx.execute(sql, args![minutes]).await?;
+    after "WHERE true ON CONFLICT (series_id, at_ns) DO UPDATE SET at_ns = excluded.at_ns"
+}
+
+/// Each series and time once, and in their order, which is the order in which all writers take rows.
+pub async fn write(tx: &mut Tx, points: &[PointRow], minutes: &[MinuteRow]) -> Result<(), DbError> {
+    tx.execute_over(&PointRow::OVER, points).await?;
+    tx.execute_over(&MinuteRow::OVER, minutes).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::db::{Db, Sql};
-use crate::feeds::matching::fold::{fold, terms, words};
+use crate::feeds::matching::fold::{asked, fold, words};
 use crate::feeds::matching::place::{Point, chord};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize, utoipa::ToSchema)]
@@ -51,12 +51,12 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
-    /// By everything, and first by the index of bigrams: whatever contains a text has its bigrams, which leaves few jobs
-    /// to compare.
+    /// By everything, and first by the index of letters and bigrams: whatever contains a text has those of it, which leaves
+    /// few jobs to compare.
     pub fn narrow(&self, db: &Db, sql: Sql) -> Sql {
         let sql = self.compare(db, sql);
-        let sql = having(db, sql, &terms(&fold(self.location.as_deref().unwrap_or_default())));
-        having(db, sql, &terms(&fold(self.keyword.as_deref().unwrap_or_default())))
+        let sql = having(db, sql, &asked(&fold(self.location.as_deref().unwrap_or_default())));
+        having(db, sql, &asked(&fold(self.keyword.as_deref().unwrap_or_default())))
     }
 
     /// The same jobs, compared one by one.
@@ -159,15 +159,15 @@ impl Narrowing {
     }
 }
 
-/// Narrows to the jobs that have all of these bigrams.
-fn having(db: &Db, sql: Sql, grams: &str) -> Sql {
-    if grams.is_empty() {
+/// Narrows to the jobs that have all of these terms.
+fn having(db: &Db, sql: Sql, terms: &str) -> Sql {
+    if terms.is_empty() {
         return sql;
     }
-    let quoted: Vec<String> = grams.split(' ').map(|gram| format!("\"{gram}\"")).collect();
+    let quoted: Vec<String> = terms.split(' ').map(|term| format!("\"{term}\"")).collect();
     match db.engine() {
         "sqlite" => sql.filter("id IN (SELECT rowid FROM jobs_fts WHERE jobs_fts MATCH ?)", quoted.join(" AND ")),
-        _ => sql.filter("job_terms(search_terms) @> job_terms(?)", grams),
+        _ => sql.filter("job_terms(search_terms) @> job_terms(?)", terms),
     }
 }
 
