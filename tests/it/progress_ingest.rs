@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::progress_kit::{counted_once, engines, get, number, open, post, run, stored};
-use crate::support::{Fanfare, Settings, eventually, http, next_json};
+use crate::support::{Fanfare, Settings, databases, eventually, http, next_json};
 
 /// Recorded from the extension, byte for byte.
 const RECORDED: &str = r#"[{"eventId":"6e289d11-1014-4c77-837c-7fec639a774d","eventType":"cell_executed","eventTime":"2026-11-21T04:01:45.637Z",
@@ -252,4 +252,29 @@ async fn pioneers_events_arrive_without_the_environment() {
     stored(&db, 2).await;
     let sql = "SELECT count(*) AS number FROM progress_events WHERE payload LIKE '%hush%'";
     assert_eq!(number(&db, sql).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_takes_its_events_along() {
+    for test in databases().await {
+        let server = Fanfare::start(Settings::new().database(&test.url)).await;
+        let mut elsewhere = run("3", "c@x", 1, 2, None);
+        elsewhere["notebookPath"] = json!("other.ipynb");
+        let events = json!([run("1", "a@x", 1, 0, None), run("2", "b@x", 1, 1, None), elsewhere]);
+        assert_eq!(post(&server, &events).await.0, 202);
+        stored(&test.db, 3).await;
+        drop(server);
+        for (sql, left) in [
+            ("DELETE FROM students WHERE user_id = 'a@x'", 2),
+            ("DELETE FROM notebooks WHERE path = 'other.ipynb'", 1),
+            ("DELETE FROM progress_events", 0),
+        ] {
+            test.db.execute(sql, vec![]).await.unwrap();
+            for count in
+                ["SELECT count(*) AS number FROM progress_events", "SELECT count(*) AS number FROM cell_executions"]
+            {
+                assert_eq!(number(&test.db, count).await, left, "{sql}, {count} on {}", test.db.engine());
+            }
+        }
+    }
 }
