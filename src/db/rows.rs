@@ -25,7 +25,7 @@ pub struct OverRows {
 }
 
 /// Rows of one statement on SQLite: few different numbers, as each makes another prepared statement.
-const PORTIONS: [usize; 4] = [64, 16, 4, 1];
+const PORTIONS: [usize; 5] = [256, 64, 16, 4, 1];
 
 impl OverRows {
     fn names(&self) -> String {

@@ -12,11 +12,12 @@ use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::scripts::Script;
 use fred::types::{Builder, Value};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::batch::LONGEST_PAUSE;
+use super::batch::{self, LONGEST_PAUSE};
 use super::portion::Portion;
 use super::{BatchHandler, IntakeError, JournalOptions, Queue};
 
@@ -113,8 +114,7 @@ impl RedisStream {
         while !stop.is_cancelled() {
             let worked = match self.builder.build() {
                 Ok(client) => {
-                    let mut reader =
-                        Reader { stream: self, client, name: &name, portion: Portion::new(self.batch_entries) };
+                    let reader = Reader { stream: self, client, name: &name };
                     let worked = reader.work(queue, topic, handler, &stop).await;
                     let _ = reader.client.quit().await;
                     worked
@@ -137,13 +137,19 @@ struct Reader<'a> {
     stream: &'a RedisStream,
     client: Client,
     name: &'a str,
-    portion: Portion,
+}
+
+/// What was read together.
+struct Part<W> {
+    ids: Vec<String>,
+    payloads: Vec<String>,
+    work: Result<Vec<W>, String>,
 }
 
 impl Reader<'_> {
     /// `Ok` when it was told to stop.
     async fn work<H: BatchHandler>(
-        &mut self,
+        &self,
         queue: &Queue,
         topic: &'static str,
         handler: &H,
@@ -152,56 +158,50 @@ impl Reader<'_> {
         init(&self.client).await?;
         self.create_group().await?;
         let claim_every = Duration::from_millis((self.stream.claim_idle_ms / 2).max(50));
-        let mut claimed_at = None::<Instant>;
-        while !stop.is_cancelled() {
-            let entries = if claimed_at.is_none_or(|at| at.elapsed() >= claim_every) {
-                let abandoned = self.claim().await?;
-                // Where there were some there may be more.
-                if abandoned.is_empty() {
-                    claimed_at = Some(Instant::now());
-                    self.forget("").await?;
-                    queue.set_pending(
-                        topic,
-                        "journal",
-                        i64::try_from(self.stream.waiting().await?).unwrap_or(i64::MAX),
-                    );
+        let (mut claimed_at, mut portion) = (None::<Instant>, Portion::new(self.stream.batch_entries));
+        // What was read while the part before was applied.
+        let mut ahead: Option<Part<H::Work>> = None;
+        loop {
+            let claims = claimed_at.is_none_or(|at| at.elapsed() >= claim_every);
+            let part = match ahead.take() {
+                Some(part) => part,
+                None if stop.is_cancelled() => break,
+                None if claims => {
+                    let abandoned = self.claim(portion.limit()).await?;
+                    // Where there were some there may be more.
+                    if abandoned.is_empty() {
+                        claimed_at = Some(Instant::now());
+                        self.forget("").await?;
+                        let waiting = i64::try_from(self.stream.waiting().await?).unwrap_or(i64::MAX);
+                        queue.set_pending(topic, "journal", waiting);
+                    }
+                    parse(abandoned).await?
                 }
-                abandoned
-            } else {
-                self.read().await?
+                None => parse(self.read(portion.limit(), Some(BLOCK_MS)).await?).await?,
             };
-            if !entries.is_empty() {
-                self.apply(queue, topic, handler, entries, stop).await?;
+            if part.ids.is_empty() {
+                continue;
             }
+            // There is more only if as much came as was asked for.
+            let more = part.ids.len() >= portion.limit() && !claims && !stop.is_cancelled();
+            portion.note(part.payloads.iter().map(String::len));
+            let (applied, next) = tokio::join!(apply(queue, topic, handler, &part, stop), async {
+                let limit = portion.limit();
+                if more { Ok(Some(parse(self.read(limit, None).await?).await?)) } else { Ok(None) }
+            });
+            if !applied {
+                break;
+            }
+            self.finish(part.ids).await?;
+            ahead = next?;
         }
         self.forget(self.name).await
     }
 
-    async fn apply<H: BatchHandler>(
-        &mut self,
-        queue: &Queue,
-        topic: &'static str,
-        handler: &H,
-        entries: Entries,
-        stop: &CancellationToken,
-    ) -> Result<(), RedisStreamError> {
-        let (ids, mut fields): (Vec<String>, Vec<_>) = entries.into_iter().unzip();
-        let payloads: Vec<String> = fields.iter_mut().filter_map(|fields| fields.remove("p")).collect();
-        self.portion.note(payloads.iter().map(String::len));
-        let mut pause = Duration::ZERO;
-        while let Err(error) = queue.apply_or_keep(topic, handler, &payloads).await {
-            pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
-            tracing::warn!(topic, %error, ?pause, "events cannot be applied now; trying again");
-            tokio::select! {
-                // They stay in the stream, for the next worker.
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-        let mut args: Vec<Value> = vec![GROUP.into()];
-        args.extend(ids.into_iter().map(Value::from));
-        let finish = &self.stream.finish;
-        let ended: Result<i64, _> = finish.evalsha_with_reload(&self.client, self.stream.key.as_str(), args).await;
+    async fn finish(&self, ids: Vec<String>) -> Result<(), RedisStreamError> {
+        let args: Vec<Value> = std::iter::once(GROUP.into()).chain(ids.into_iter().map(Value::from)).collect();
+        let script = &self.stream.finish;
+        let ended: Result<i64, _> = script.evalsha_with_reload(&self.client, self.stream.key.as_str(), args).await;
         ended.map(|_| ()).map_err(told)
     }
 
@@ -214,11 +214,10 @@ impl Reader<'_> {
         }
     }
 
-    async fn read(&self) -> Result<Entries, RedisStreamError> {
-        let count = Some(self.portion.limit() as u64);
-        let key = self.stream.key.as_str();
-        let read =
-            self.client.xreadgroup::<Value, _, _, _, _>(GROUP, self.name, count, Some(BLOCK_MS), false, key, ">");
+    /// Up to `limit` entries that nobody has; `block_ms`: how long to wait for the first.
+    async fn read(&self, limit: usize, block_ms: Option<u64>) -> Result<Entries, RedisStreamError> {
+        let (count, key) = (Some(limit as u64), self.stream.key.as_str());
+        let read = self.client.xreadgroup::<Value, _, _, _, _>(GROUP, self.name, count, block_ms, false, key, ">");
         let value = read.await.map_err(told)?;
         if value.is_null() {
             return Ok(Vec::new());
@@ -228,8 +227,8 @@ impl Reader<'_> {
     }
 
     /// Takes over what others have had in hand for too long, and what this worker itself did not end.
-    async fn claim(&self) -> Result<Entries, RedisStreamError> {
-        let (idle_ms, count) = (self.stream.claim_idle_ms, Some(self.portion.limit() as u64));
+    async fn claim(&self, limit: usize) -> Result<Entries, RedisStreamError> {
+        let (idle_ms, count) = (self.stream.claim_idle_ms, Some(limit as u64));
         let key = self.stream.key.as_str();
         let claimed = self.client.xautoclaim_values(key, GROUP, self.name, idle_ms, "0-0", count, false);
         let (_cursor, entries): (String, Entries) = claimed.await.map_err(told)?;
@@ -243,6 +242,39 @@ impl Reader<'_> {
         let removed: Result<i64, _> = script.evalsha_with_reload(&self.client, self.stream.key.as_str(), args).await;
         removed.map(|_| ()).map_err(told)
     }
+}
+
+/// Parses entries on another thread: the statements of the part before go on meanwhile.
+async fn parse<W: DeserializeOwned + Send + 'static>(entries: Entries) -> Result<Part<W>, RedisStreamError> {
+    if entries.is_empty() {
+        return Ok(Part { ids: Vec::new(), payloads: Vec::new(), work: Ok(Vec::new()) });
+    }
+    let parsed = tokio::task::spawn_blocking(move || {
+        let (ids, mut fields): (Vec<String>, Vec<_>) = entries.into_iter().unzip();
+        let payloads: Vec<String> = fields.iter_mut().filter_map(|fields| fields.remove("p")).collect();
+        Part { ids, work: batch::parse(&payloads), payloads }
+    });
+    parsed.await.map_err(|error| RedisStreamError(error.to_string()))
+}
+
+/// Tries until it is done; `false` when it was told to stop before. Then the entries stay in the stream, for the next worker.
+async fn apply<H: BatchHandler>(
+    queue: &Queue,
+    topic: &'static str,
+    handler: &H,
+    part: &Part<H::Work>,
+    stop: &CancellationToken,
+) -> bool {
+    let mut pause = Duration::ZERO;
+    while let Err(error) = queue.apply_parsed(topic, handler, &part.payloads, &part.work).await {
+        pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+        tracing::warn!(topic, %error, ?pause, "events cannot be applied now; trying again");
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    true
 }
 
 /// Starts the connection and waits for it.

@@ -1,9 +1,10 @@
 //! The day's mails over a real SMTP server, on both engines.
 
+use fanfare::args;
 use serde_json::{Value, json};
 
 use crate::matching_kit::{call, get, job, post, run_batch, start, user};
-use crate::support::{Postgres, Settings, Smtp, eventually, http};
+use crate::support::{Postgres, Settings, Smtp, databases, eventually, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_user_gets_one_mail_a_day_and_can_end_them() {
@@ -77,5 +78,33 @@ async fn each_user_gets_one_mail_a_day_and_can_end_them() {
         let nobody = json!({"email": "nobody@example.com"});
         assert_eq!(call(&server, "POST", "/api/v2/email/bounces", nobody).await.0, 404);
         assert_eq!(call(&server, "GET", "/api/v2/email/preview/999", Value::Null).await.0, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recommended_on_another_day_is_not_mailed() {
+    for test in databases().await {
+        let smtp = Smtp::start().await;
+        let settings = Settings::new()
+            .database(&test.url)
+            .env("SMTP_HOST", smtp.host())
+            .env("SMTP_PORT", smtp.port().to_string())
+            .env("FROM_EMAIL", "Jobs <jobs@example.com>")
+            .env("FANFARE__SMTP__SECURITY", "none");
+        let server = start(settings).await;
+        for n in 1..=3 {
+            post(&server, "/api/v2/jobs", job(n)).await;
+        }
+        for n in 1..=2 {
+            post(&server, "/api/v2/users", user(n)).await;
+        }
+        run_batch(&server, "daily_matching").await;
+        let (now, sql) = (chrono::Utc::now(), "UPDATE recommendations SET created_at = $2 WHERE user_id = $1");
+        let old = get(&server, "/api/v2/users?keyword=user-1").await["users"][0]["id"].as_i64().unwrap();
+        assert_eq!(test.db.execute(sql, args![old, now - chrono::TimeDelta::hours(25)]).await.unwrap(), 1);
+        run_batch(&server, "email_generation").await;
+        let mails = smtp.wait_for(1).await;
+        assert_eq!(mails[0].to, ["user-2@example.com"]);
+        assert_eq!(get(&server, "/api/v2/email").await["pagination"]["total_items"], 1);
     }
 }

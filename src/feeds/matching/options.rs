@@ -18,6 +18,8 @@ pub struct MatchingOptions {
     pub public_url: String,
     /// Mails sent in one go.
     pub mails_per_batch: usize,
+    /// Recommendations that are older are not mailed: no day's mail repeats another's.
+    pub mail_max_age_h: u32,
     /// When each day's batch begins, in UTC as `HH:MM`; empty: never.
     pub cleanup_at: String,
     pub scoring_at: String,
@@ -33,6 +35,7 @@ impl Default for MatchingOptions {
             keep_days: 180,
             public_url: "http://127.0.0.1:8000".into(),
             mails_per_batch: 100,
+            mail_max_age_h: 24,
             cleanup_at: String::new(),
             scoring_at: String::new(),
             matching_at: String::new(),
@@ -63,6 +66,7 @@ impl MatchingOptions {
             ("workers", (1..=8).contains(&self.workers)),
             ("users_per_part", (1..=10_000).contains(&self.users_per_part)),
             ("mails_per_batch", (1..=1_000).contains(&self.mails_per_batch)),
+            ("mail_max_age_h", (1..=8_760).contains(&self.mail_max_age_h)),
             ("keep_days", (1..=36_500).contains(&self.keep_days)),
         ] {
             if !holds {

@@ -122,7 +122,6 @@ impl Relay {
     async fn count(&self, first: i64, more: bool) -> Result<(), DbError> {
         let mut counted_at = self.counted_at.lock().await;
         if !more {
-            *counted_at = None;
             self.pending.set(first);
         } else if counted_at.is_none_or(|at| at.elapsed() >= COUNT) {
             self.pending.set(sql::count(&self.db).await?);

@@ -150,7 +150,8 @@ pub async fn executions(tx: &mut Tx, rows: &[ExecutionRow<'_>]) -> Result<u64, D
 over_rows! {
     /// What a batch adds to a student's state in a cell. Work on a cell begins with the student's last event elsewhere,
     /// at most an hour before the first run; that makes the result the same in whatever order the events arrive, but for
-    /// what comes later than the first run of the next cell.
+    /// what comes later than the first run of the next cell. Once an event elsewhere has begun the work, a later run cannot
+    /// begin it earlier, and nothing is looked for.
     #[derive(Clone, Debug)]
     pub struct StudentCellRow {
         pub student_id: i64 => "bigint",
@@ -168,11 +169,14 @@ over_rows! {
     }
     before "INSERT INTO student_cells (student_id, cell_id, runs, errors, started_at, first_at, last_at, last_status,
             last_error, solved_at)
-        SELECT r.student_id, r.cell_id, r.runs, r.errors, coalesce((SELECT e.event_time FROM progress_events e
-            WHERE e.student_id = r.student_id AND e.event_time < r.first_at AND e.event_time > r.hour_before
-            AND coalesce(e.cell_id, '') <> r.cell_name ORDER BY e.event_time DESC LIMIT 1), r.first_at),
+        SELECT r.student_id, r.cell_id, r.runs, r.errors,
+            CASE WHEN k.started_at < k.first_at AND k.first_at <= r.first_at THEN k.started_at
+            ELSE coalesce((SELECT e.event_time FROM progress_events e
+                WHERE e.student_id = r.student_id AND e.event_time < r.first_at AND e.event_time > r.hour_before
+                AND coalesce(e.cell_id, '') <> r.cell_name ORDER BY e.event_time DESC LIMIT 1), r.first_at) END,
             r.first_at, r.last_at, r.last_status, r.last_error, r.solved_at"
-    after "WHERE true ON CONFLICT (student_id, cell_id) DO UPDATE SET runs = student_cells.runs + excluded.runs,
+    after "LEFT JOIN student_cells k ON k.student_id = r.student_id AND k.cell_id = r.cell_id
+        WHERE true ON CONFLICT (student_id, cell_id) DO UPDATE SET runs = student_cells.runs + excluded.runs,
         errors = student_cells.errors + excluded.errors,
         started_at = CASE WHEN excluded.started_at < student_cells.started_at
             THEN excluded.started_at ELSE student_cells.started_at END,

@@ -7,7 +7,7 @@ mod sql;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::letter::Letter;
@@ -58,7 +58,9 @@ impl Matching {
     /// The day's letters for a range of users.
     pub(super) async fn write_mails(&self, first: i64, last: i64) -> Result<Vec<Draft>, Failure> {
         let users = users::sql::range(&self.0.db, first, last).await?;
-        let found = matches::sql::latest_of(&self.0.db, first, last).await?;
+        let mut found = matches::sql::latest_of(&self.0.db, first, last).await?;
+        let oldest = self.now() - TimeDelta::hours(i64::from(self.0.options.mail_max_age_h));
+        found.retain(|one| one.created_at >= oldest);
         let mut ids: Vec<i64> = found.iter().flat_map(|one| job_ids(&one.matches)).collect();
         ids.sort_unstable();
         ids.dedup();
