@@ -55,6 +55,9 @@ const CACHE_KIB: &str = "-65536";
 /// Pages of the write-ahead log after which they go to the file: 64 MiB.
 const CHECKPOINT_PAGES: &str = "16000";
 
+/// A connection that was used within this time is taken for one that is there.
+const FRESH: Duration = Duration::from_millis(500);
+
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PoolFigures {
@@ -170,6 +173,17 @@ async fn open_postgres(url: &str, options: &DbOptions) -> Result<Engine, DbError
 
 fn pool(options: &DbOptions) -> PgPoolOptions {
     PgPoolOptions::new()
+        // The library asks each connection whether it is there when it comes back; to ask again before the next use is worth
+        // its way only where there has been time to lose it.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .max_connections((options.pool_size + options.max_overflow).max(1))
         .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
         .max_lifetime(Duration::from_secs(options.recycle_s))

@@ -5,26 +5,29 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::db::{DbError, Version};
+use crate::db::{Db, DbError, Depends, Moment};
 
 /// Kinds of lists that are remembered; then all are forgotten, as what is asked for often is soon back.
 const MOST: usize = 1024;
 
 /// Cloning shares it.
 #[derive(Clone, Default)]
-pub struct Totals(Arc<Mutex<HashMap<String, (Version, i64)>>>);
+pub struct Totals(Arc<Mutex<HashMap<String, (Moment, i64)>>>);
 
 impl Totals {
-    /// The total of the list `key`, whose rows are at `version`, read before this; `None` where nobody could say.
+    /// The total of the list `key`, which depends on this much. `now`: where the rows stood before this was called; `None`
+    /// where nobody could say.
     pub async fn get(
         &self,
+        db: &Db,
         key: String,
-        version: Option<Version>,
+        now: Option<Moment>,
+        depends: &Depends,
         count: impl Future<Output = Result<i64, DbError>>,
     ) -> Result<i64, DbError> {
-        let Some(version) = version else { return count.await };
-        let known = self.lock().get(&key).filter(|(counted, _)| *counted == version).map(|(_, total)| *total);
-        if let Some(total) = known {
+        let Some(now) = now else { return count.await };
+        let counted = self.lock().get(&key).copied();
+        if let Some((_, total)) = counted.filter(|(then, _)| !db.has_changed(depends, then)) {
             return Ok(total);
         }
         let total = count.await?;
@@ -32,11 +35,11 @@ impl Totals {
         if totals.len() >= MOST {
             totals.clear();
         }
-        totals.insert(key, (version, total));
+        totals.insert(key, (now, total));
         Ok(total)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Version, i64)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Moment, i64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ mod side_redis; // a Redis that helps but is not needed
 mod trace;
 
 pub use body::{BodyError, BoundedBody};
-pub use cache::{Answer, Cache};
+pub use cache::{Answer, Cache, Made, Sharing};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;
 pub use extract::{Json, Path, Query, RawBody, parse};

@@ -74,6 +74,7 @@ mod progress_seam;
 mod progress_signals;
 mod queue_leases;
 mod queue_work;
+mod rest_kept;
 mod rest_lists;
 mod rows_alerts;
 mod rows_inventory;
