@@ -8,6 +8,7 @@ mod arg; // values for placeholders
 mod changes; // which rows have changed since
 mod error;
 mod file; // the embedded database as a file
+mod lane; // connections at hand for reads
 mod latest; // one question of many, asked once
 mod migrate;
 mod money; // exact decimals, in both engines
@@ -26,6 +27,7 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use self::changes::Changes;
+use self::lane::Lane;
 use self::replica::Replicas;
 use self::slow::Explainer;
 pub use arg::Arg;
@@ -49,6 +51,8 @@ pub struct Db {
     /// When plans of slow statements are asked for.
     explainer: Option<Arc<Explainer>>,
     changes: Arc<Changes>,
+    /// PostgreSQL's.
+    lane: Option<Arc<Lane>>,
 }
 
 #[derive(Clone)]

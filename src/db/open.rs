@@ -10,6 +10,7 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::lane::Lane;
 use super::replica::Replicas;
 use super::slow::Explainer;
 use super::{Db, DbError, DbMetrics, Engine};
@@ -56,7 +57,7 @@ const CACHE_KIB: &str = "-65536";
 const CHECKPOINT_PAGES: &str = "16000";
 
 /// A connection that was used within this time is taken for one that is there.
-const FRESH: Duration = Duration::from_millis(500);
+pub(super) const FRESH: Duration = Duration::from_millis(500);
 
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -82,7 +83,11 @@ impl Db {
             _ => None,
         };
         let explainer = options.explain_slow.then(|| Arc::new(Explainer::new()));
-        Ok(Self { engine, metrics, replicas, explainer, changes: Arc::default() })
+        let lane = match &engine {
+            Engine::Postgres(pool) => Some(Arc::new(Lane::new(pool.clone()))),
+            Engine::Sqlite { .. } => None,
+        };
+        Ok(Self { engine, metrics, replicas, explainer, changes: Arc::default(), lane })
     }
 
     /// Answers when a connection answers.
@@ -114,7 +119,11 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres(pool) => {
+                let closed = pool.close();
+                self.lane.iter().for_each(|lane| lane.give_back());
+                closed.await;
+            }
         }
         if let Some(replicas) = &self.replicas {
             replicas.close().await;

@@ -1,5 +1,5 @@
-//! How many rows a list has in all: counted once for as long as nothing that it depends on has changed. Counting all rows
-//! costs more than reading a page of them.
+//! Numbers about lists, found once for as long as nothing that they depend on has changed: how many rows there are in all, and
+//! where a page begins. Counting rows costs more than reading a page of them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,17 +26,27 @@ impl Totals {
         count: impl Future<Output = Result<i64, DbError>>,
     ) -> Result<i64, DbError> {
         let Some(now) = now else { return count.await };
-        let counted = self.lock().get(&key).copied();
-        if let Some((_, total)) = counted.filter(|(then, _)| !db.has_changed(depends, then)) {
+        if let Some(total) = self.known(db, &key, depends) {
             return Ok(total);
         }
         let total = count.await?;
+        self.note(key, now, total);
+        Ok(total)
+    }
+
+    /// What was noted under `key`, if it still holds as far as anybody has looked.
+    pub fn known(&self, db: &Db, key: &str, depends: &Depends) -> Option<i64> {
+        let noted = self.lock().get(key).copied();
+        noted.filter(|(then, _)| !db.has_changed(depends, then)).map(|(_, number)| number)
+    }
+
+    /// `now`: where the rows stood before `number` was found.
+    pub fn note(&self, key: String, now: Moment, number: i64) {
         let mut totals = self.lock();
         if totals.len() >= MOST {
             totals.clear();
         }
-        totals.insert(key, (now, total));
-        Ok(total)
+        totals.insert(key, (now, number));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Moment, i64)>> {

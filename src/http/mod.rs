@@ -10,6 +10,7 @@ pub mod server;
 pub mod tls; // ended in front of everything else
 
 mod body;
+mod connection; // one, of HTTP/1 or HTTP/2
 mod error;
 mod etag;
 mod extract;

@@ -45,6 +45,7 @@ mod http_assets;
 mod http_kit;
 mod http_layers;
 mod http_server;
+mod http_two;
 mod inventory_lists;
 mod limits_events;
 mod limits_requests;

@@ -164,14 +164,15 @@ impl Cache {
             }
         };
         let shared = cache.shared.as_ref().filter(|_| sharing == Sharing::Nodes);
-        if let Some(shared) = shared
-            && let Some(found) = shared.get(key).await
-            && tables.holds(&found.depends, &found.stamp)
-        {
-            let answer = Arc::new(Answer::new(found.body));
-            cache.memory.keep(key, Entry::new(now, began, found.depends, &answer));
-            self.count("redis");
-            return Ok(answer);
+        if let Some(shared) = shared.filter(|shared| shared.is_worth_asking()) {
+            let found = shared.get(key).await.filter(|found| tables.holds(&found.depends, &found.stamp));
+            shared.note(found.is_some());
+            if let Some(found) = found {
+                let answer = Arc::new(Answer::new(found.body));
+                cache.memory.keep(key, Entry::new(now, began, found.depends, &answer));
+                self.count("redis");
+                return Ok(answer);
+            }
         }
         let made = make(Some(now)).await?;
         let answer = Arc::new(Answer::new(made.body));

@@ -3,6 +3,7 @@
 //! An answer stands under its key, with what it depends on and the moment at which it was made: each node decides for itself
 //! whether it holds. What nobody asks for expires.
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +21,30 @@ const INSTEAD: &str = "every node makes its own answers";
 pub(super) struct Shared {
     redis: SideRedis,
     expiry: Duration,
+    /// How often it may still be asked in vain.
+    credit: AtomicI32,
 }
+
+/// Where asking one time in eight helps, it goes on; after so many in vain at the beginning it is asked rarely.
+const GAIN: i32 = 8;
+const MOST_CREDIT: i32 = 64;
+const ASK_ONE_IN: u8 = 16;
 
 impl Shared {
     pub async fn connect(url: &str, timeout: Duration, expiry: Duration) -> Result<Self, String> {
-        Ok(Self { redis: SideRedis::connect(url, timeout).await?, expiry })
+        Ok(Self { redis: SideRedis::connect(url, timeout).await?, expiry, credit: AtomicI32::new(MOST_CREDIT) })
+    }
+
+    /// Whether it is worth asking. Where no other node makes the same answers, or all are soon old, most ways are in vain;
+    /// then only some are gone, to see whether that has changed.
+    pub fn is_worth_asking(&self) -> bool {
+        self.credit.load(Ordering::Relaxed) > 0 || fastrand::u8(0..ASK_ONE_IN) == 0
+    }
+
+    /// What came of asking.
+    pub fn note(&self, helped: bool) {
+        let step = |credit: i32| Some(if helped { (credit + GAIN).min(MOST_CREDIT) } else { (credit - 1).max(0) });
+        let _ = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 
     pub async fn get(&self, key: &str) -> Option<Found> {
