@@ -1,5 +1,7 @@
 //! Every URL on one page, grouped by caller.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::request;
@@ -28,7 +30,6 @@ use crate::stream::FeedSpec;
 use crate::{admin, contract, feeds};
 
 /// What handlers ask for as `State<…>`.
-#[derive(Clone, FromRef)]
 pub struct Parts {
     pub gate: Gate,
     pub origins: Origins,
@@ -47,6 +48,38 @@ pub struct Parts {
     pub matching: Matching,
 }
 
+/// The parts as the router hands them on with every request: one count instead of one for each.
+#[derive(Clone)]
+struct Shared(Arc<Parts>);
+
+macro_rules! parts {
+    ($($field:ident: $part:ty),* $(,)?) => {$(
+        impl FromRef<Shared> for $part {
+            fn from_ref(shared: &Shared) -> Self {
+                shared.0.$field.clone()
+            }
+        }
+    )*};
+}
+
+parts! {
+    gate: Gate,
+    origins: Origins,
+    limits: Limits,
+    accounts: Accounts,
+    sessions: Sessions,
+    channels: Channels,
+    admin: Admin,
+    kept: Kept,
+    server_api: ServerApi,
+    inventory: Inventory,
+    prices: Prices,
+    progress: Progress,
+    queue: Queue,
+    history: History,
+    matching: Matching,
+}
+
 pub fn router(parts: Parts) -> Router {
     let mut router = Router::new()
         .merge(browsers(&parts))
@@ -59,11 +92,11 @@ pub fn router(parts: Parts) -> Router {
     if parts.gate.is_open() {
         router = router.route_layer(from_fn_with_state(parts.origins.clone(), guard::local_names));
     }
-    router.fallback(assets::serve).with_state(parts)
+    router.fallback(assets::serve).with_state(Shared(Arc::new(parts)))
 }
 
 /// Dashboards: the page and the live feeds. A WebSocket checks its own credentials, as browsers cannot give it headers.
-fn browsers(parts: &Parts) -> Router<Parts> {
+fn browsers(parts: &Parts) -> Router<Shared> {
     let mut router = Router::new();
     for (path, feed) in feeds::ALL {
         router = router.route(path, stream(feed));
@@ -95,16 +128,16 @@ async fn channel_protocol_one_way(
     centrifuge::upgrade_one_way(channels, request).await
 }
 
-fn stream(feed: &'static FeedSpec) -> MethodRouter<Parts> {
+fn stream(feed: &'static FeedSpec) -> MethodRouter<Shared> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::upgrade(feed, sessions, request))
 }
 
-fn events(feed: &'static FeedSpec) -> MethodRouter<Parts> {
+fn events(feed: &'static FeedSpec) -> MethodRouter<Shared> {
     get(move |State(sessions): State<Sessions>, request: request::Parts| session::events(feed, sessions, request))
 }
 
 /// People who log in, and whoever wants to know who he is.
-fn people(parts: &Parts) -> Router<Parts> {
+fn people(parts: &Parts) -> Router<Shared> {
     let limited = |policy| from_fn_with_state(parts.limits.on(policy, &parts.gate), limit);
     let log_in = Router::new().route("/api/v1/auth/login", post(accounts::log_in));
     let refresh = Router::new().route("/api/v1/auth/refresh", post(accounts::refresh));
@@ -122,7 +155,7 @@ fn people(parts: &Parts) -> Router<Parts> {
 }
 
 /// Back ends and tools that change rows and publish: GET reads, DELETE deletes, everything else writes.
-fn producers(parts: &Parts) -> Router<Parts> {
+fn producers(parts: &Parts) -> Router<Shared> {
     Router::new()
         .route("/api/v1/inventory", get(inventory::list).post(inventory::create))
         .route(
@@ -151,7 +184,7 @@ fn producers(parts: &Parts) -> Router<Parts> {
 }
 
 /// Students' notebooks. Their clients can show a key in the URL only, which must be good for nothing else.
-fn students(parts: &Parts) -> Router<Parts> {
+fn students(parts: &Parts) -> Router<Shared> {
     Router::new()
         .route("/api/v1/events", post(progress::ingest))
         .route("/api/v1/events/{key}", post(progress::ingest))
@@ -163,7 +196,7 @@ fn students(parts: &Parts) -> Router<Parts> {
 }
 
 /// Who asks how a class is doing.
-fn instructors(parts: &Parts) -> Router<Parts> {
+fn instructors(parts: &Parts) -> Router<Shared> {
     Router::new()
         .route("/api/v1/progress/overview", get(progress::overview))
         .route("/api/v1/progress/students/{user_id}", get(progress::student))
@@ -178,7 +211,7 @@ fn instructors(parts: &Parts) -> Router<Parts> {
 }
 
 /// Back ends and tools of job matching. Jobs are for everybody to read; what is known about a user, for himself.
-fn job_matching(parts: &Parts) -> Router<Parts> {
+fn job_matching(parts: &Parts) -> Router<Shared> {
     let jobs = Router::new()
         .route("/api/v2/jobs", get(jobs::list).post(jobs::create))
         .route("/api/v2/jobs/bulk", post(bulk::jobs))
@@ -229,7 +262,7 @@ fn job_matching(parts: &Parts) -> Router<Parts> {
 
 /// Whoever runs the server. Liveness is open; figures are open to a monitor on the same machine; the documents
 /// say nothing secret and are open.
-fn operators(parts: &Parts) -> Router<Parts> {
+fn operators(parts: &Parts) -> Router<Shared> {
     let figures = Router::new()
         .route("/metrics", get(admin::routes::metrics))
         .route("/system-info", get(admin::routes::system_info))

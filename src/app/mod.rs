@@ -109,6 +109,7 @@ impl App {
         matching.spawn(&queue, &tasks);
         let relaying = Tasks::new();
         relaying.spawn("outbox relay", relay.run(relaying.stop()));
+        tasks.spawn("changes", db.clone().tend_changes(tasks.stop()));
         tasks.spawn("figures", Figures::new(db.clone(), metrics).run(tasks.stop()));
         let gate = Gate::new(&settings.auth, clock.clone(), metrics)?;
         gate.load_key_set().await?;

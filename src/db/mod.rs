@@ -5,9 +5,10 @@
 //! deferred ones fail with "database is locked" when two of them turn into writers.
 
 mod arg; // values for placeholders
-mod changes; // whether rows have changed since
+mod changes; // which rows have changed since
 mod error;
 mod file; // the embedded database as a file
+mod lane; // connections at hand for reads
 mod latest; // one question of many, asked once
 mod migrate;
 mod money; // exact decimals, in both engines
@@ -25,11 +26,12 @@ use sqlx::FromRow;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use self::latest::Latest;
+use self::changes::Changes;
+use self::lane::Lane;
 use self::replica::Replicas;
 use self::slow::Explainer;
 pub use arg::Arg;
-pub use changes::{Changes, Version};
+pub use changes::{Depends, Moment};
 pub use error::DbError;
 pub use file::{check_file, copy_file};
 pub use money::{Money, MoneyError};
@@ -48,7 +50,9 @@ pub struct Db {
     replicas: Option<Replicas>,
     /// When plans of slow statements are asked for.
     explainer: Option<Arc<Explainer>>,
-    changes: Arc<Latest<Changes>>,
+    changes: Arc<Changes>,
+    /// PostgreSQL's.
+    lane: Option<Arc<Lane>>,
 }
 
 #[derive(Clone)]

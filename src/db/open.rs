@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor};
 
+use super::lane::Lane;
 use super::replica::Replicas;
 use super::slow::Explainer;
 use super::{Db, DbError, DbMetrics, Engine};
@@ -55,6 +56,9 @@ const CACHE_KIB: &str = "-65536";
 /// Pages of the write-ahead log after which they go to the file: 64 MiB.
 const CHECKPOINT_PAGES: &str = "16000";
 
+/// A connection that was used within this time is taken for one that is there.
+pub(super) const FRESH: Duration = Duration::from_millis(500);
+
 /// Connections of the pool.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PoolFigures {
@@ -79,7 +83,11 @@ impl Db {
             _ => None,
         };
         let explainer = options.explain_slow.then(|| Arc::new(Explainer::new()));
-        Ok(Self { engine, metrics, replicas, explainer, changes: Arc::default() })
+        let lane = match &engine {
+            Engine::Postgres(pool) => Some(Arc::new(Lane::new(pool.clone()))),
+            Engine::Sqlite { .. } => None,
+        };
+        Ok(Self { engine, metrics, replicas, explainer, changes: Arc::default(), lane })
     }
 
     /// Answers when a connection answers.
@@ -111,7 +119,11 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres(pool) => {
+                let closed = pool.close();
+                self.lane.iter().for_each(|lane| lane.give_back());
+                closed.await;
+            }
         }
         if let Some(replicas) = &self.replicas {
             replicas.close().await;
@@ -170,6 +182,17 @@ async fn open_postgres(url: &str, options: &DbOptions) -> Result<Engine, DbError
 
 fn pool(options: &DbOptions) -> PgPoolOptions {
     PgPoolOptions::new()
+        // The library asks each connection whether it is there when it comes back; to ask again before the next use is worth
+        // its way only where there has been time to lose it.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .max_connections((options.pool_size + options.max_overflow).max(1))
         .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
         .max_lifetime(Duration::from_secs(options.recycle_s))

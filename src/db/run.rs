@@ -153,7 +153,7 @@ impl Db {
         let (begun, kept) = (Instant::now(), self.explainer.as_ref().map(|_| args.clone()));
         let rows = match (&self.engine, &self.replicas) {
             (Engine::Sqlite { readers, .. }, _) => sqlite_rows(readers, sql, args).await,
-            (Engine::Postgres(pool), None) => postgres_rows(pool, sql, postgres_arguments(args)?).await,
+            (Engine::Postgres(pool), None) => self.lane_rows(pool, sql, args).await,
             (Engine::Postgres(pool), Some(replicas)) => self.replica_rows(pool, replicas, sql, args).await,
         };
         let took = self.metrics.observe(begun, sql);
@@ -166,10 +166,17 @@ impl Db {
         let begun = Instant::now();
         let rows = match &self.engine {
             Engine::Sqlite { readers, .. } => sqlite_rows(readers, sql, args).await,
-            Engine::Postgres(pool) => postgres_rows(pool, sql, postgres_arguments(args)?).await,
+            Engine::Postgres(pool) => self.lane_rows(pool, sql, args).await,
         };
         self.metrics.observe(begun, sql);
         rows
+    }
+
+    async fn lane_rows<T: Row>(&self, pool: &PgPool, sql: &str, args: Vec<Arg>) -> Result<Vec<T>, DbError> {
+        match &self.lane {
+            Some(lane) => lane.rows(sql, args).await,
+            None => postgres_rows(pool, sql, postgres_arguments(args)?).await,
+        }
     }
 
     /// From a replica where one may be asked; from the primary otherwise, and when the replica fails.

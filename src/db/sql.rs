@@ -29,6 +29,13 @@ impl Sql {
         self
     }
 
+    /// Appends a whole number as it is, where the planner is to see it: with a placeholder in `LIMIT` PostgreSQL would plan
+    /// the statement anew each time. Each number makes another prepared statement, so for numbers of which few are in use.
+    pub fn number(mut self, number: i64) -> Self {
+        self.text.push_str(&number.to_string());
+        self
+    }
+
     /// Appends `WHERE` or `AND` and then `condition`; a `?` in it stands for `value`.
     pub fn filter(mut self, condition: &'static str, value: impl Into<Arg>) -> Self {
         self.args.push(value.into());

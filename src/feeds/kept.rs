@@ -1,11 +1,11 @@
-//! Lists that are kept for as long as their rows stay as they are.
+//! Answers that are kept for as long as what they are made of stays as it is.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::failure::Failure;
-use crate::db::{Changes, Db};
-use crate::http::{Answer, Cache};
+use crate::db::{Db, Moment};
+use crate::http::{Answer, Cache, Made, Sharing};
 
 /// The kept answers, and who says whether they hold.
 #[derive(Clone)]
@@ -15,24 +15,21 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The list under `key`, made of the rows of `scopes`. `make` is told where those stood before it was called.
-    pub async fn list<F: Future<Output = Result<Vec<u8>, Failure>>>(
+    /// The list under `key`. `make` is told where the rows stood before it was called.
+    pub async fn list<F: Future<Output = Result<Made, Failure>>>(
         &self,
         key: &str,
-        scopes: &[&str],
-        make: impl FnOnce(Option<Changes>) -> F,
+        make: impl FnOnce(Option<Moment>) -> F,
     ) -> Result<Arc<Answer>, Failure> {
-        let seen = Mutex::new(None);
-        let version = || async {
-            let changes = self.db.changes().await;
-            let version = changes.as_ref().map(|changes| changes.of(scopes));
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = changes;
-            version
-        };
-        let make = async {
-            let changes = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            make(changes).await
-        };
-        self.cache.answer(key, version, make).await
+        self.cache.answer(key, Sharing::Nodes, &self.db, make).await
+    }
+
+    /// One row under `key`: as cheap to make as to ask another node for.
+    pub async fn row<F: Future<Output = Result<Made, Failure>>>(
+        &self,
+        key: &str,
+        make: impl FnOnce(Option<Moment>) -> F,
+    ) -> Result<Arc<Answer>, Failure> {
+        self.cache.answer(key, Sharing::None, &self.db, make).await
     }
 }

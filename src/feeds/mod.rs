@@ -12,6 +12,7 @@ pub mod history; // time series, read
 pub mod inventory;
 pub mod matching;
 mod kept; // lists that are kept while their rows stay
+mod noted; // what is noted of changes
 mod outbox; // rows and their publications are one
 pub mod page; // lists in pages
 pub mod price;

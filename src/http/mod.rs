@@ -10,6 +10,7 @@ pub mod server;
 pub mod tls; // ended in front of everything else
 
 mod body;
+mod connection; // one, of HTTP/1 or HTTP/2
 mod error;
 mod etag;
 mod extract;
@@ -19,7 +20,7 @@ mod side_redis; // a Redis that helps but is not needed
 mod trace;
 
 pub use body::{BodyError, BoundedBody};
-pub use cache::{Answer, Cache};
+pub use cache::{Answer, Cache, Made, Sharing};
 pub use error::{FieldError, Problem};
 pub use etag::ETag;
 pub use extract::{Json, Path, Query, RawBody, parse};

@@ -1,24 +1,18 @@
-//! The accept loop: hyper's HTTP/1 server with the timers and bounds that `axum::serve` leaves out.
+//! The accept loop: hyper's server with the timers and bounds that `axum::serve` leaves out.
 //!
 //! What must not happen here: a client that sends its header byte by byte holds a connection for ever; a process out of
 //! file descriptors ends; a thousand reconnecting clients overflow the backlog.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::response::Response;
-use hyper::Request;
-use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
@@ -27,9 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::Service;
 
+pub use super::connection::Lasting;
+use super::connection::{Terms, begins_with_http2};
 use super::tls::Tls;
 use crate::telemetry::{Registry, name};
 
@@ -96,7 +90,7 @@ const BACKLOG: i32 = 4096;
 /// Pauses after an accept that failed for want of resources: short at first, so that a blip costs nothing.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// What one connection may buffer, which bounds the memory that slow readers and senders can hold.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Binds with a backlog that survives all clients reconnecting at once. Needs a running Tokio runtime.
 pub fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
@@ -106,28 +100,6 @@ pub fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-/// Set free by an answer that lasts as long as its client wants: it is no request that has to finish before the server
-/// stops, nor one that others have to wait for. An extension of every request.
-#[derive(Clone)]
-pub struct Lasting(Arc<Mutex<Option<Held>>>);
-
-/// What a connection holds while it serves requests.
-struct Held {
-    _open: TaskTrackerToken,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Lasting {
-    /// From here on this connection is a stream.
-    pub fn begin(&self) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-    }
-
-    fn has_begun(&self) -> bool {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_none()
-    }
 }
 
 /// Serves `router` until `stop`, then lets running requests finish within the options' deadline and returns. Streams go
@@ -156,39 +128,26 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (open, streams) = (TaskTracker::new(), TaskTracker::new());
     let abort = CancellationToken::new();
+    let terms = Terms { options: options.clone(), open: open.clone(), stop: stop.clone(), abort: abort.clone() };
+    let terms = Arc::new(terms);
     while let Some((permit, stream, peer)) = accept(&listener, &permits, &metrics, &stop).await {
-        let held = Held { _open: open.token(), _permit: permit };
-        let lasting = Lasting(Arc::new(Mutex::new(Some(held))));
-        let service = Responder { router: router.clone(), peer, lasting: lasting.clone() };
         http.timer(HeadTimer { between_requests, first_done: AtomicBool::new(false) });
         let counted = Counted::new(&metrics);
-        let (stop, abort, http, tls) = (stop.clone(), abort.clone(), http.clone(), tls.clone());
+        // Who has just connected is about to send a request, at the end too.
+        let request = open.token();
+        let (terms, http, tls, router) = (terms.clone(), http.clone(), tls.clone(), router.clone());
         streams.spawn(async move {
             let _counted = counted;
-            let stream = match tls {
-                None => stream,
-                Some(tls) => match end_tls(&tls, stream, handshake_within, &stop).await {
-                    Ok(stream) => stream,
-                    Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-                },
-            };
-            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-            let ended = tokio::select! {
+            let begun = tokio::select! {
                 biased;
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        ended = connection.as_mut() => ended,
-                        () = abort.cancelled() => {
-                            if !lasting.has_begun() {
-                                return;
-                            }
-                            connection.await
-                        }
-                    }
-                }
+                begun = begin(tls, stream, handshake_within, &terms.stop) => begun,
+                () = terms.abort.cancelled() => return,
             };
+            let (stream, is_http2) = match begun {
+                Ok(begun) => begun,
+                Err(error) => return tracing::debug!(%peer, %error, "a connection did not begin"),
+            };
+            let ended = terms.serve(stream, (router, peer), (permit, request), &http, is_http2).await;
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "HTTP connection ended");
             }
@@ -206,12 +165,17 @@ pub async fn serve(
     streams
 }
 
-async fn end_tls(
-    tls: &Tls,
+/// Ends TLS where it is set, and finds out which HTTP is spoken.
+async fn begin(
+    tls: Option<Tls>,
     stream: TcpStream,
     within: Duration,
     stop: &CancellationToken,
-) -> std::io::Result<TcpStream> {
+) -> std::io::Result<(TcpStream, bool)> {
+    let Some(tls) = tls else {
+        let is_http2 = begins_with_http2(&stream, within).await.ok_or(std::io::ErrorKind::TimedOut)?;
+        return Ok((stream, is_http2));
+    };
     tokio::select! {
         accepted = tls.accept(stream, within) => accepted,
         () = stop.cancelled() => Err(std::io::ErrorKind::ConnectionAborted.into()),
@@ -286,26 +250,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.connections.dec();
-    }
-}
-
-/// The router, told who is calling.
-struct Responder {
-    router: Router,
-    peer: SocketAddr,
-    lasting: Lasting,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Responder {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = <Router as Service<Request<Incoming>>>::Future;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        request.extensions_mut().insert(self.lasting.clone());
-        // A router is always ready, so it may be called without being polled first.
-        self.router.clone().call(request)
     }
 }
 

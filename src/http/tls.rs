@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::telemetry::{Registry, name};
 
+const HTTP2: &[u8] = b"h2";
 /// Between two looks at the files. A changed pair is in use within this time; SIGHUP makes it at once.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What one read carries towards the client, and from it: held for as long as the connection lives.
@@ -71,8 +72,9 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(certificate.clone());
-        // A WebSocket of HTTP/2 has no stream of its own that could leave for a shard.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A client that wants a WebSocket asks for HTTP/1.1 alone: one of HTTP/2 has no stream of its own that could leave for
+        // a shard, so none is offered there.
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         let (handshakes, reloads) = (Family::default(), Family::default());
         registry.register(name::TLS_HANDSHAKES, "TLS handshakes by outcome (ok, failed)", handshakes.clone());
         registry.register(name::TLS_RELOADS, "Changed certificates by outcome (ok, failed)", reloads.clone());
@@ -114,19 +116,20 @@ impl Tls {
         self.look.clone()
     }
 
-    /// Shakes hands and answers the inner end of the connection.
-    pub(super) async fn accept(&self, stream: TcpStream, within: Duration) -> io::Result<TcpStream> {
+    /// Shakes hands and answers the inner end of the connection, and whether HTTP/2 was agreed on.
+    pub(super) async fn accept(&self, stream: TcpStream, within: Duration) -> io::Result<(TcpStream, bool)> {
         let accepted = tokio::time::timeout(within, self.acceptor.accept(stream)).await;
         let outcome = if matches!(accepted, Ok(Ok(_))) { "ok" } else { "failed" };
         self.handshakes.get_or_create(&[("outcome", outcome)]).inc();
         let tls = accepted??;
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(HTTP2);
         let (outer, inner) = std::os::unix::net::UnixStream::pair()?;
         for end in [&outer, &inner] {
             end.set_nonblocking(true)?;
             SockRef::from(end).set_send_buffer_size(PAIR_BYTES)?;
         }
         self.relays.spawn(relay(tls, UnixStream::from_std(outer)?));
-        TcpStream::from_std(StdTcpStream::from(OwnedFd::from(inner)))
+        Ok((TcpStream::from_std(StdTcpStream::from(OwnedFd::from(inner)))?, is_http2))
     }
 
     /// Waits until every connection has had what was written to it, for at most `within`.

@@ -65,6 +65,11 @@ impl Parent {
         (sampled && trace != 0 && span != 0).then_some(Self { trace, span })
     }
 
+    /// A span below this one, that has yet to end: see [`record`].
+    pub fn child(&self) -> Self {
+        Self { trace: self.trace, span: fastrand::u64(1..) }
+    }
+
     /// The trace's own number, 32 hex digits.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
@@ -122,13 +127,18 @@ pub fn tag(tags: &mut Vec<(String, String)>) {
 
 /// What a publication's tags say that it belongs to.
 pub fn of_tags(tags: &[(String, String)]) -> Option<Parent> {
+    tags.iter().find(|(name, _)| name == TAG).and_then(|(_, value)| of_text(value))
+}
+
+/// The same of what was kept as text.
+pub fn of_text(text: &str) -> Option<Parent> {
     TRACER.get()?;
-    tags.iter().find(|(name, _)| name == TAG).and_then(|(_, value)| Parent::parse(value))
+    Parent::parse(text)
 }
 
 /// Records a span that ends now, below `above`; answers it, so that others can hang below it.
 pub fn span(above: Parent, name: &str, kind: Kind, began: Instant, attributes: &[(&str, &dyn fmt::Display)]) -> Parent {
-    let own = Parent { trace: above.trace, span: fastrand::u64(1..) };
+    let own = above.child();
     record(own, Some(above), name, kind, began, attributes);
     own
 }

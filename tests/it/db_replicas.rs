@@ -39,6 +39,8 @@ async fn a_reader_sees_what_it_wrote_and_a_replica_that_lags_or_dies_is_passed_o
     let read_url = replica.url(&database.name);
     let settings = Settings::new().database(&database.url).env("READ_DATABASE_URL_1", &read_url);
     let settings = settings.env("DB_POOL_SIZE", "4").env("FANFARE__RATE__PER_ADDRESS", "0");
+    // A kept answer would not be read from anywhere.
+    let settings = settings.env("FANFARE__CACHE__MEMORY_BYTES", "0");
     let server = Fanfare::start(settings.clone()).await;
     let client = reqwest::Client::new();
     let item = json!({ "sku": "READ-1", "name": "x", "stock_quantity": 500 });

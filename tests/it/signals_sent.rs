@@ -91,6 +91,61 @@ async fn one_message_is_traced_from_the_request_to_the_sockets_of_another_node()
 }
 
 #[tokio::test]
+async fn a_learning_event_is_traced_through_the_journal_to_the_sockets_of_another_node() {
+    let (mut collector, redis, database) = (Webhook::start().await, Redis::start().await, Postgres::database().await);
+    let url = collector.url().trim_end_matches("/hook").to_owned();
+    let settings = Settings::new()
+        .redis(&redis)
+        .database(&database.url)
+        .env("DB_POOL_SIZE", "3")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        .env("FANFARE__TELEMETRY__SAMPLE_RATIO", "0");
+    let (one, two) = (Fanfare::start(settings.clone()).await, Fanfare::start(settings).await);
+    let mut streams = [one.ws("/ws/progress?positions=true").await, two.ws("/ws/progress?positions=true").await];
+    let client = reqwest::Client::new();
+    let post = async |id: &str, traceparent: Option<String>| {
+        let event = json!([{ "eventId": id, "eventType": "cell_executed", "userId": "u1", "notebookPath": "a.ipynb",
+            "eventTime": "2026-11-21T06:47:42Z", "cellId": "c1", "hasError": false }]);
+        let request = client.post(format!("{}/api/v1/events", one.url())).json(&event);
+        let request = if let Some(text) = traceparent { request.header("traceparent", text) } else { request };
+        assert!(request.send().await.expect("post").status().is_success());
+    };
+    post("traced", Some(format!("00-{TRACE}-{PARENT}-01"))).await;
+    for stream in &mut streams {
+        let message = loop {
+            let message = next_json(stream).await;
+            if message["message_type"] == "progress_event" {
+                break message;
+            }
+        };
+        assert_eq!(message["_position"]["trace_id"], TRACE, "{message}");
+        assert!(message.get("traceparent").is_none(), "{message}");
+    }
+    let spans = spans(&mut collector, "shard.write", 2).await;
+    let by_id: HashMap<&str, &Value> = spans.iter().map(|span| (span["spanId"].as_str().expect("id"), span)).collect();
+    let named = |name: &str| -> Vec<&Value> {
+        spans.iter().filter(|span| span["name"].as_str().is_some_and(|it| it.contains(name))).collect()
+    };
+    let (request, apply) = (named("/api/v1/events")[0], named("events.apply")[0]);
+    assert_eq!((request["parentSpanId"].as_str(), request["kind"].as_i64()), (Some(PARENT), Some(2)));
+    assert_eq!(apply["parentSpanId"], request["spanId"]);
+    assert_eq!((named("journal.wait").len(), named("outbox.wait").len(), named("broker.publish").len()), (1, 1, 1));
+    let below = named("db.statement").into_iter().filter(|span| span["parentSpanId"] == apply["spanId"]);
+    assert!(below.count() > 3, "the statements of the event");
+    assert_eq!(named("outbox.wait")[0]["parentSpanId"], apply["spanId"]);
+    for span in &spans {
+        let parent = span["parentSpanId"].as_str().expect("a parent");
+        assert!(parent == PARENT || by_id.contains_key(parent), "{span} hangs in the air");
+    }
+    // Nobody asked for this one, and its message is nobody's.
+    post("untraced", None).await;
+    for stream in &mut streams {
+        let message = next_json(stream).await;
+        assert!(message["_position"].get("trace_id").is_none(), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_is_reported_once_with_its_trace_and_no_secret() {
     let (mut receiver, redis) = (Webhook::start().await, Redis::start().await);
     let address = receiver.url().trim_start_matches("http://").trim_end_matches("/hook").to_owned();

@@ -73,6 +73,16 @@ pub async fn total(db: &Db, query: &ListQuery) -> Result<i64, DbError> {
 
 /// One page, and one item more when another follows.
 pub async fn page(db: &Db, query: &ListQuery, page: PageRequest) -> Result<Vec<Item>, DbError> {
+    page_from(db, query, page, None).await
+}
+
+/// The same where the page's first item is known; in the order of ids only.
+pub async fn page_from(
+    db: &Db,
+    query: &ListQuery,
+    page: PageRequest,
+    start: Option<i64>,
+) -> Result<Vec<Item>, DbError> {
     let order = match (query.sort_by, query.descending) {
         (SortBy::Id, false) => " ORDER BY id",
         (SortBy::Id, true) => " ORDER BY id DESC",
@@ -96,10 +106,11 @@ pub async fn page(db: &Db, query: &ListQuery, page: PageRequest) -> Result<Vec<I
     if let Some(after) = &query.after {
         select = behind(db, select, query, after);
     }
-    let select = select.push(order).push(" LIMIT ").bind(page.limit + 1);
-    match query.after {
-        Some(_) => db.fetch_built(select).await,
-        None => db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await,
+    let select = select.filter_some(if query.descending { "id <= ?" } else { "id >= ?" }, start);
+    let select = select.push(order).push(" LIMIT ").number(page.limit + 1);
+    match query.after.is_some() || start.is_some() {
+        true => db.fetch_built(select).await,
+        false => db.fetch_built(select.push(" OFFSET ").bind(page.offset())).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stock items: the rule of every write. validate → row → outbox → commit → stream; when low, alerts too.
 
+mod depends; // what makes an answer old
 mod list; // narrowed, sorted, in pages
 mod messages; // what subscribers are told
 pub mod routes;
@@ -26,7 +27,7 @@ use super::snapshot::{Rows, row};
 use super::totals::Totals;
 use super::{INVENTORY_UPDATES, STOCK_ALERTS};
 use crate::clock::Clock;
-use crate::db::{Changes, Db, DbError, Tx};
+use crate::db::{Db, DbError, Moment, Tx};
 use crate::http::{FieldError, Problem};
 use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
@@ -43,6 +44,8 @@ struct Inner {
     series: Writer,
     low_stock_alerts: Family<LevelLabel, Counter>,
     totals: Totals,
+    /// Where pages by number begin.
+    starts: Totals,
 }
 
 #[async_trait]
@@ -65,7 +68,15 @@ impl Inventory {
     pub fn new(db: Db, outbox: Outbox, clock: Clock, series: Writer, registry: &mut Registry) -> Self {
         let low_stock_alerts = Family::<LevelLabel, Counter>::default();
         registry.register(name::LOW_STOCK_ALERTS, "Alerts for low stock, by level", low_stock_alerts.clone());
-        Self(Arc::new(Inner { db, outbox, clock, series, low_stock_alerts, totals: Totals::default() }))
+        Self(Arc::new(Inner {
+            db,
+            outbox,
+            clock,
+            series,
+            low_stock_alerts,
+            totals: Totals::default(),
+            starts: Totals::default(),
+        }))
     }
 
     pub async fn create(&self, new: NewItem) -> Result<Item, Failure> {
@@ -83,22 +94,31 @@ impl Inventory {
         sql::find(&self.0.db, id).await?.ok_or_else(|| missing(id).into())
     }
 
-    /// What every list is made of; totals of lists that do not look at the stock, of the first alone.
-    const MADE_OF: &[&str] = &["items", "stock"];
-
-    /// `changes`: where the rows stood before this was called, where somebody could say.
-    pub async fn list(
-        &self,
-        query: &ListQuery,
-        page: PageRequest,
-        changes: Option<&Changes>,
-    ) -> Result<Page<Item>, Failure> {
-        let scopes = if query.low_stock.is_some() { Self::MADE_OF } else { &Self::MADE_OF[..1] };
-        let version = changes.map(|changes| changes.of(scopes));
+    /// `now`: where the rows stood before this was called, where somebody could say.
+    pub async fn list(&self, query: &ListQuery, page: PageRequest, now: Option<Moment>) -> Result<Page<Item>, Failure> {
+        let (db, depends) = (&self.0.db, query.total_depends());
         let key = format!("{:?}", (&query.category, query.active, query.low_stock, &query.text));
-        let total = self.0.totals.get(key, version, list::total(&self.0.db, query)).await?;
-        let items = list::page(&self.0.db, query, page).await?;
+        let total = self.0.totals.get(db, key, now, &depends, list::total(db, query)).await?;
+        let items = match now {
+            Some(now) => self.page(query, page, now).await?,
+            None => list::page(db, query, page).await?,
+        };
         Ok(Page::keyed(items, page, total, |item, page| query.cursor(item, page)))
+    }
+
+    /// A page by number without counting to where it begins, where that is known.
+    async fn page(&self, query: &ListQuery, page: PageRequest, now: Moment) -> Result<Vec<Item>, DbError> {
+        let Inner { db, starts, .. } = &*self.0;
+        if query.sort_by != SortBy::Id || query.after.is_some() || page.page == 1 {
+            return list::page(db, query, page).await;
+        }
+        let (key, depends) = (format!("{query:?} {page:?}"), query.total_depends());
+        let start = starts.known(db, &key, &depends);
+        let items = list::page_from(db, query, page, start).await?;
+        if let (None, Some(first)) = (start, items.first()) {
+            starts.note(key, now, first.id);
+        }
+        Ok(items)
     }
 
     /// Changes the fields that are given.

@@ -5,15 +5,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::depends::of_item;
 use super::{Inventory, Item, ItemChange, ListQuery, NewItem, SortBy};
-use crate::db::Changes;
+use crate::db::Moment;
 use crate::feeds::cursor::Cursor;
 use crate::feeds::failure::Failure;
 use crate::feeds::fields::{Fields, FieldsParameter};
 use crate::feeds::kept::Kept;
 use crate::feeds::page::{Page, PageRequest};
 use crate::feeds::text::Checks;
-use crate::http::{Answer, FieldError, Json, Path, Problem, Query};
+use crate::http::{FieldError, Json, Made, Path, Problem, Query};
 
 /// Every parameter of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -91,21 +92,27 @@ pub async fn list(
     query.after = Cursor::parse(parameters.cursor.as_deref(), parameters.page, &query.order()).map_err(invalid)?;
     let page = query.after.as_ref().map_or(page, |after| PageRequest { page: after.page, ..page });
     let key = format!("inventory {query:?} {page:?} {fields:?}");
-    let list = |changes: Option<Changes>| async move {
-        Ok(inventory.list(&query, page, changes.as_ref()).await?.body(&fields)?)
+    let list = |now: Option<Moment>| async move {
+        let page = inventory.list(&query, page, now).await?;
+        Ok(Made { body: page.body(&fields)?, depends: query.page_depends(&page.items) })
     };
-    Ok(kept.list(&key, Inventory::MADE_OF, list).await?.respond(&headers))
+    Ok(kept.list(&key, list).await?.respond(&headers))
 }
 
 #[utoipa::path(get, path = "/api/v1/inventory/{id}", tag = "inventory", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Item)))]
 pub async fn get(
     State(inventory): State<Inventory>,
+    State(kept): State<Kept>,
     headers: HeaderMap,
     Path(id): Path<i64>,
     Query(parameters): Query<FieldsParameter>,
 ) -> Result<Response, Failure> {
     let fields = parameters.read(Item::FIELDS, Item::LIGHT)?;
-    Ok(Answer::new(fields.of(&inventory.get(id).await?)?).respond(&headers))
+    let item = |_| async {
+        let body = fields.of(&inventory.get(id).await?)?;
+        Ok(Made { body, depends: of_item(id) })
+    };
+    Ok(kept.row(&format!("item {id} {fields:?}"), item).await?.respond(&headers))
 }
 
 /// PUT and PATCH alike: the fields that are given.

@@ -107,6 +107,11 @@ pub(super) struct Pause<'a> {
 }
 
 impl Pause<'_> {
+    /// The transaction that holds the others off, where it takes one.
+    pub fn lock(&mut self) -> Option<&mut Tx> {
+        self.lock.as_mut()
+    }
+
     pub async fn end(self) -> Result<(), DbError> {
         match self.lock {
             Some(lock) => lock.commit().await,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sql::{self, Staged};
 use super::{Outbox, Recorder, key};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::stream::{Channel, Node, Outgoing, Position, PublishError, Tags};
 use crate::telemetry::trace::{self, Kind};
 use crate::telemetry::{Registry, name};
@@ -99,8 +99,9 @@ impl Relay {
 
     /// Publishes up to a batch and deletes what went out; answers how many rows it handled.
     async fn turn(&self) -> anyhow::Result<usize> {
-        let pause = self.outbox.pause(&self.db).await?;
-        let mut staged = sql::first(&self.db, BATCH).await?;
+        let mut pause = self.outbox.pause(&self.db).await?;
+        // One transaction for all of it where the pause is one: each step to and from the database counts at this rate.
+        let mut staged = sql::first(&self.db, pause.lock(), BATCH).await?;
         let more = staged.len() >= BATCH as usize;
         self.count(staged.len() as i64, more).await?;
         self.outbox.settled.store(false, Ordering::SeqCst);
@@ -112,9 +113,9 @@ impl Relay {
             self.publish(std::mem::replace(&mut staged, rest), &mut done).await;
         }
         let (count, failure) = (done.ids.len(), done.failure.take());
-        self.forget(done).await?;
-        self.outbox.settled.store(failure.is_none(), Ordering::SeqCst);
+        self.forget(done, pause.lock()).await?;
         pause.end().await?;
+        self.outbox.settled.store(failure.is_none(), Ordering::SeqCst);
         failure.map_or(Ok(count), Err)
     }
 
@@ -183,15 +184,24 @@ impl Relay {
     }
 
     /// Records what was published and deletes what is done, in one step.
-    async fn forget(&self, done: Done) -> Result<(), DbError> {
+    async fn forget(&self, done: Done, lock: Option<&mut Tx>) -> Result<(), DbError> {
         if done.ids.is_empty() {
             return Ok(());
         }
-        let mut tx = self.db.begin().await?;
-        if let (Some(record), false) = (&self.record, done.published.is_empty()) {
-            record.keep(&mut tx, &done.published).await?;
+        match lock {
+            Some(lock) => self.forget_in(lock, done).await,
+            None => {
+                let mut tx = self.db.begin().await?;
+                self.forget_in(&mut tx, done).await?;
+                tx.commit().await
+            }
         }
-        sql::delete(&mut tx, done.ids).await?;
-        tx.commit().await
+    }
+
+    async fn forget_in(&self, tx: &mut Tx, done: Done) -> Result<(), DbError> {
+        if let (Some(record), false) = (&self.record, done.published.is_empty()) {
+            record.keep(tx, &done.published).await?;
+        }
+        sql::delete(tx, done.ids).await
     }
 }

@@ -38,10 +38,13 @@ pub(super) struct Count {
     pub count: i64,
 }
 
-/// The first `most` in order.
-pub(super) async fn first(db: &Db, most: i64) -> Result<Vec<Staged>, DbError> {
+/// The first `most` in order; within `lock` where there is one.
+pub(super) async fn first(db: &Db, lock: Option<&mut Tx>, most: i64) -> Result<Vec<Staged>, DbError> {
     let sql = "SELECT id, channel, data, tags, created_at FROM outbox ORDER BY id LIMIT $1";
-    db.fetch_all(sql, args![most]).await
+    match lock {
+        Some(lock) => lock.fetch_all(sql, args![most]).await,
+        None => db.fetch_all(sql, args![most]).await,
+    }
 }
 
 pub(super) async fn count(db: &Db) -> Result<i64, DbError> {

@@ -28,13 +28,14 @@ use super::action::Action;
 use super::alert::{Alert, AlertKind};
 use super::cursor::by_id;
 use super::failure::Failure;
+use super::noted::{PRICE_HISTORY, PRICES, of_prices};
 use super::outbox::{Outbox, StageError};
 use super::page::{Page, PageRequest};
 use super::snapshot::{Rows, row};
 use super::totals::Totals;
 use super::{PRICE_ALERTS, PRICE_UPDATES};
 use crate::clock::Clock;
-use crate::db::{Changes, Db, DbError, Money, Tx};
+use crate::db::{Db, DbError, Moment, Money, Tx};
 use crate::http::{FieldError, Problem};
 use crate::series::{Point, Writer};
 use crate::stream::{SnapshotRow, Tags};
@@ -103,20 +104,17 @@ impl Prices {
         sql::find(&self.0.db, id).await?.ok_or_else(|| missing(id).into())
     }
 
-    /// What lists of prices are made of; the items without their stock.
-    const MADE_OF: &[&str] = &["items", "prices"];
-
-    /// `changes`: where the rows stood before this was called, where somebody could say.
+    /// `now`: where the rows stood before this was called, where somebody could say.
     pub async fn list(
         &self,
         query: &ListQuery,
         page: PageRequest,
-        changes: Option<&Changes>,
+        now: Option<Moment>,
     ) -> Result<Page<Price>, Failure> {
+        let (db, depends) = (&self.0.db, of_prices(PRICES));
         let key = format!("{:?}", ListQuery { after: None, ..query.clone() });
-        let version = changes.map(|changes| changes.of(Self::MADE_OF));
-        let total = self.0.totals.get(key, version, sql::total(&self.0.db, query)).await?;
-        let prices = sql::list(&self.0.db, query, page).await?;
+        let total = self.0.totals.get(db, key, now, &depends, sql::total(db, query)).await?;
+        let prices = sql::list(db, query, page).await?;
         Ok(Page::keyed(prices, page, total, |price, page| by_id("prices", price.id, page)))
     }
 
@@ -126,12 +124,12 @@ impl Prices {
         inventory_id: Option<i64>,
         after: Option<i64>,
         page: PageRequest,
-        changes: Option<&Changes>,
+        now: Option<Moment>,
     ) -> Result<Page<HistoryRow>, Failure> {
-        let version = changes.map(|changes| changes.of(Self::MADE_OF));
-        let count = sql::history_total(&self.0.db, inventory_id);
-        let total = self.0.totals.get(format!("history {inventory_id:?}"), version, count).await?;
-        let rows = sql::history(&self.0.db, inventory_id, after, page).await?;
+        let (db, depends) = (&self.0.db, of_prices(PRICE_HISTORY));
+        let count = sql::history_total(db, inventory_id);
+        let total = self.0.totals.get(db, format!("history {inventory_id:?}"), now, &depends, count).await?;
+        let rows = sql::history(db, inventory_id, after, page).await?;
         Ok(Page::keyed(rows, page, total, |row, page| by_id("history", row.id, page)))
     }
 

@@ -7,14 +7,15 @@ use serde::Deserialize;
 
 use super::{Author, HistoryRow, ListQuery, NewPrice, Price, PriceChange, Prices};
 use crate::auth::Identity;
-use crate::db::Changes;
+use crate::db::Moment;
 use crate::feeds::cursor::Cursor;
 use crate::feeds::failure::Failure;
 use crate::feeds::fields::{Fields, FieldsParameter};
 use crate::feeds::kept::Kept;
+use crate::feeds::noted::{PRICE_HISTORY, PRICES, of_prices};
 use crate::feeds::page::{Page, PageRequest};
 use crate::feeds::text::Checks;
-use crate::http::{Answer, FieldError, Json, Path, Problem, Query};
+use crate::http::{Answer, FieldError, Json, Made, Path, Problem, Query};
 
 /// Every parameter of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -85,9 +86,11 @@ pub async fn list(
     };
     let page = after.map_or(page, |after| PageRequest { page: after.page, ..page });
     let key = format!("prices {query:?} {page:?} {fields:?}");
-    let list =
-        |changes: Option<Changes>| async move { Ok(prices.list(&query, page, changes.as_ref()).await?.body(&fields)?) };
-    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(&headers))
+    let list = |now: Option<Moment>| async move {
+        let page = prices.list(&query, page, now).await?;
+        Ok(Made { body: page.body(&fields)?, depends: of_prices(PRICES) })
+    };
+    Ok(kept.list(&key, list).await?.respond(&headers))
 }
 
 #[utoipa::path(get, path = "/api/v1/prices/{id}", tag = "prices", params(("id" = i64, Path), FieldsParameter), responses((status = 200, description = "Found", body = Price)))]
@@ -156,10 +159,11 @@ async fn listed(
     let page = after.as_ref().map_or(page, |after| PageRequest { page: after.page, ..page });
     let (item, after) = (asked.inventory_id, after.map(|after| after.id));
     let key = format!("price history {item:?} {after:?} {page:?}");
-    let list = |changes: Option<Changes>| async move {
-        Ok(prices.history(item, after, page, changes.as_ref()).await?.body(&Fields::default())?)
+    let list = |now: Option<Moment>| async move {
+        let page = prices.history(item, after, page, now).await?;
+        Ok(Made { body: page.body(&Fields::default())?, depends: of_prices(PRICE_HISTORY) })
     };
-    Ok(kept.list(&key, Prices::MADE_OF, list).await?.respond(headers))
+    Ok(kept.list(&key, list).await?.respond(headers))
 }
 
 /// Applies the price that awaits approval. A body may say why.

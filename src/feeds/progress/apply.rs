@@ -14,6 +14,7 @@ use super::point;
 use super::rows::{self, InCells, Stored};
 use super::state_sql::{self, State};
 use super::store_sql::{self, IdRow};
+use super::traced::Traced;
 use crate::clock::Clock;
 use crate::db::Tx;
 use crate::feeds::PROGRESS_EVENTS;
@@ -21,6 +22,7 @@ use crate::feeds::outbox::{Outbox, StageError};
 use crate::queue::{BatchError, BatchHandler};
 use crate::series::Writer;
 use crate::stream::Tags;
+use crate::telemetry::trace;
 
 /// Applies accepted events.
 pub struct Effects {
@@ -41,7 +43,9 @@ impl BatchHandler for Effects {
         let mut events: Vec<&Event> =
             work.iter().flatten().filter(|event| seen.insert(event.event_id.as_str())).collect();
         events.sort_by_key(|event| event.event_time);
-        let stored = self.store(tx, &events).await?;
+        let traced = Traced::begin(&events);
+        let stored = self.store(tx, &events, &traced).await?;
+        traced.end(events.len());
         self.duplicates.inc_by((received - stored) as u64);
         self.stored.inc_by(stored as u64);
         Ok(())
@@ -65,20 +69,39 @@ impl BatchHandler for Effects {
 
 impl Effects {
     /// Stores and tells the events that are new; answers how many those are.
-    async fn store(&self, tx: &mut Tx, events: &[&Event]) -> Result<usize, BatchError> {
+    async fn store(&self, tx: &mut Tx, events: &[&Event], traced: &Traced<'_>) -> Result<usize, BatchError> {
+        let (messages, new) = trace::within(traced.first(), self.write(tx, events, traced)).await?;
+        if messages.is_empty() {
+            return Ok(new);
+        }
+        // Outside of it: each message goes on in its own event's trace.
+        let staged = self.outbox.stage_all(tx, PROGRESS_EVENTS, &messages, self.clock.now()).await;
+        staged.map_err(|error| match error {
+            StageError::Db(error) => error.into(),
+            StageError::Json(error) => failed(error),
+        })?;
+        Ok(new)
+    }
+
+    /// What is to be told of the new events, and how many those are.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        events: &[&Event],
+        traced: &Traced<'_>,
+    ) -> Result<(Vec<(String, Tags)>, usize), BatchError> {
         let students = rows::students(tx, events).await?;
         let notebooks = rows::notebooks(tx, events).await?;
         let mut new = rows::new_events(tx, events, &students, &notebooks).await?;
         if new.is_empty() {
-            return Ok(0);
+            return Ok((Vec::new(), 0));
         }
         let events: Vec<&Event> = new.iter().map(|it| it.event).collect();
         // Before the commit: points of events that are not stored after all come again, and are the same points then.
         // Together: while the database works, the points are made.
-        let (applied, kept) = tokio::join!(self.follow(tx, &mut new, &students), self.keep_points(&events));
-        applied?;
+        let (messages, kept) = tokio::join!(self.follow(tx, &mut new, &students, traced), self.keep_points(&events));
         kept?;
-        Ok(new.len())
+        Ok((messages?, new.len()))
     }
 
     async fn keep_points(&self, events: &[&Event]) -> Result<(), BatchError> {
@@ -86,13 +109,14 @@ impl Effects {
         self.writer.record(points).await.map_err(|error| BatchError::Unavailable(error.to_string()))
     }
 
-    /// What follows from new events: cells, executions, states, signals, messages.
+    /// What follows from new events: cells, executions, states, signals; and the messages of all that.
     async fn follow(
         &self,
         tx: &mut Tx,
         new: &mut [Stored<'_>],
         students: &rows::Students<'_>,
-    ) -> Result<(), BatchError> {
+        traced: &Traced<'_>,
+    ) -> Result<Vec<(String, Tags)>, BatchError> {
         rows::find_cells(tx, new).await?;
         let new = &*new;
         let in_cells = rows::executions(tx, new).await?;
@@ -125,15 +149,13 @@ impl Effects {
         for stored in new {
             if let Some(state) = after.get(&stored.student_id) {
                 let class = students.get(stored.event.user_id.as_str()).and_then(|it| it.class.clone());
-                messages.push(told(stored, state, class, &in_cells).map_err(failed)?);
+                let mut message = told(stored, state, class, &in_cells).map_err(failed)?;
+                traced.tag(stored.event, &mut message.1);
+                messages.push(message);
             }
         }
         messages.extend(changed_signals(tx, &before, &after, now).await?);
-        self.outbox.stage_all(tx, PROGRESS_EVENTS, &messages, now).await.map_err(|error| match error {
-            StageError::Db(error) => error.into(),
-            StageError::Json(error) => failed(error),
-        })?;
-        Ok(())
+        Ok(messages)
     }
 
     async fn track_help(&self, tx: &mut Tx, state: &mut State, stored: &Stored<'_>) -> Result<(), BatchError> {

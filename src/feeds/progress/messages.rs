@@ -1,5 +1,7 @@
 //! What dashboards are told on `progress:events`.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -14,7 +16,7 @@ pub struct ProgressEvent<'a> {
     #[serde(rename = "message_type")]
     pub message_type: &'static str,
     #[serde(flatten)]
-    pub event: &'a Event,
+    pub event: Cow<'a, Event>,
     /// `success` or `error`, of an execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'static str>,
@@ -31,6 +33,11 @@ pub struct ProgressEvent<'a> {
 
 impl<'a> ProgressEvent<'a> {
     pub fn new(event: &'a Event, state: &State) -> Self {
+        // The trace goes with the message, not in it.
+        let event = match &event.traceparent {
+            Some(_) => Cow::Owned(Event { traceparent: None, ..event.clone() }),
+            None => Cow::Borrowed(event),
+        };
         Self {
             message_type: "progress_event",
             event,

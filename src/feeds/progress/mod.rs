@@ -18,6 +18,7 @@ mod rows; // the rows that a batch makes
 mod signals; // stuck, idle, calls for help
 mod state_sql;
 mod store_sql;
+mod traced; // traces through the journal
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::queue::{Intake, IntakeError, Journal, Queue};
 use crate::series::Writer;
-use crate::telemetry::{Registry, name};
+use crate::telemetry::{Registry, name, trace};
 
 /// The queue's topic for events.
 pub const TOPIC: &str = "progress";
@@ -76,11 +77,11 @@ impl Progress {
 
     /// Reads a batch and puts what is good of it into the journal. `Ok`: that is durable.
     pub async fn take(&self, batch: Vec<Value>, class: Option<String>) -> Result<Taken, IntakeError> {
-        let context = self.context(class);
+        let (context, trace) = (self.context(class), trace::current().map(|parent| parent.to_string()));
         let (mut events, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
         for (index, value) in batch.into_iter().enumerate() {
             match read::event(value, &context) {
-                Ok(event) => events.push(event),
+                Ok(event) => events.push(Event { traceparent: trace.clone(), ..event }),
                 Err(refusal) => refused.push((index, refusal)),
             }
         }

@@ -88,7 +88,7 @@ pub fn event(value: Value, context: &Context) -> Result<Event, Refusal> {
         ])
     });
     let received_at = context.received_at;
-    Ok(Event { event_id, event_type, event_time, received_at, user_id, who, cell, metadata, extra })
+    Ok(Event { event_id, event_type, event_time, received_at, user_id, who, cell, metadata, extra, traceparent: None })
 }
 
 /// An id from what makes the event: the same event sent again gets the same id.

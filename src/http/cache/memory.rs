@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Answer;
-use crate::db::Version;
+use crate::db::{Depends, Moment};
 use crate::telemetry::{Registry, name};
 
 pub(super) struct Memory {
@@ -28,9 +28,11 @@ pub(super) struct Kept {
 }
 
 pub(super) struct Entry {
-    version: Version,
+    /// Where the tables stood before it was made.
+    pub since: Moment,
     /// Before its making began.
-    began: Instant,
+    pub began: Instant,
+    pub depends: Depends,
     used: Instant,
     answer: Arc<Answer>,
     /// Counted for it: with compressed forms, that may be made later.
@@ -40,6 +42,14 @@ pub(super) struct Entry {
 /// What an entry takes beside its bytes, and room for its compressed forms.
 const OVERHEAD_BYTES: usize = 256;
 
+impl Entry {
+    pub fn new(since: Moment, began: Instant, depends: Depends, answer: &Arc<Answer>) -> Self {
+        // Twice: compressed forms come later and are smaller than the whole.
+        let bytes = 2 * answer.size_bytes() + depends.size_bytes() + OVERHEAD_BYTES;
+        Self { since, began, depends, used: began, answer: answer.clone(), bytes }
+    }
+}
+
 impl Memory {
     pub fn new(max_bytes: usize, expiry: Duration, registry: &mut Registry) -> Self {
         let (size, evicted) = (Gauge::default(), Counter::default());
@@ -48,11 +58,11 @@ impl Memory {
         Self { kept: Mutex::default(), turns: Mutex::default(), max_bytes, expiry, size, evicted }
     }
 
-    /// The answer under `key`, if it passes and has not expired.
-    pub fn find(&self, key: &str, passes: impl Fn(&Version, Instant) -> bool) -> Option<Arc<Answer>> {
+    /// The answer under `key`, if it holds and has not expired.
+    pub fn find(&self, key: &str, holds: impl Fn(&Entry) -> bool) -> Option<Arc<Answer>> {
         let (mut kept, now) = (lock(&self.kept), Instant::now());
         let entry = kept.answers.get_mut(key)?;
-        if now.duration_since(entry.began) > self.expiry || !passes(&entry.version, entry.began) {
+        if now.duration_since(entry.began) > self.expiry || !holds(entry) {
             return None;
         }
         entry.used = now;
@@ -69,14 +79,13 @@ impl Memory {
         turns.entry(key.to_owned()).or_default().clone()
     }
 
-    pub fn keep(&self, key: &str, version: Version, began: Instant, answer: &Arc<Answer>) {
-        // Twice: compressed forms come later and are smaller than the whole.
-        let bytes = 2 * answer.size_bytes() + key.len() + OVERHEAD_BYTES;
+    pub fn keep(&self, key: &str, mut entry: Entry) {
+        entry.bytes += key.len();
+        let bytes = entry.bytes;
         if bytes > self.max_bytes / 4 {
             return;
         }
         let mut kept = lock(&self.kept);
-        let entry = Entry { version, began, used: began, answer: answer.clone(), bytes };
         if let Some(before) = kept.answers.insert(key.to_owned(), entry) {
             kept.bytes -= before.bytes;
         }

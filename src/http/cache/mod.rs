@@ -1,9 +1,9 @@
 //! Answers that are kept, and never given to somebody who could know better.
 //!
-//! An answer is kept together with the [`Version`] of the rows that it was made of, read before they were. Each request
-//! looks where the rows stand now (one statement, shared by all requests of a moment), so an answer is used as long as
-//! nothing in it has changed and not a moment longer, whichever node changed it, and whether or not a message about it
-//! arrived. What does not depend on the rows' version is expiry, a bound on how long anything is kept.
+//! An answer is kept together with what it [`Depends`] on and the [`Moment`] at which the tables stood before it was made.
+//! Each request looks for what has changed since the last look (one statement, shared by all requests of a moment), so an
+//! answer is used as long as nothing in it has changed and not a moment longer, whichever node changed it, and whether or
+//! not a message about it arrived. What does not depend on that is expiry, a bound on how long anything is kept.
 //!
 //! One request makes an answer; those that want the same meanwhile wait for it, and take it where its making began after
 //! they had come. With Redis, nodes share answers; it is asked behind the node's own memory.
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 pub use answer::Answer;
 pub(super) use answer::FRESHNESS;
 
-use self::memory::Memory;
+use self::memory::{Entry, Memory};
 use self::redis::Shared;
-use crate::db::Version;
+use crate::db::{Db, Depends, Moment};
 use crate::telemetry::{Registry, name};
 
 /// How answers are kept.
@@ -57,6 +57,48 @@ struct Inner {
     requests: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
+/// What `make` has made.
+#[derive(Debug)]
+pub struct Made {
+    pub body: Vec<u8>,
+    pub depends: Depends,
+}
+
+/// Who may use an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This node alone.
+    None,
+    /// All nodes on one Redis.
+    Nodes,
+}
+
+/// Whoever knows whether answers still hold; see [`Db`] for what each says.
+pub trait Tables: Sync {
+    fn moment(&self) -> impl Future<Output = Option<Moment>> + Send;
+    fn has_changed(&self, depends: &Depends, since: &Moment) -> bool;
+    fn stamp(&self, moment: &Moment) -> Option<String>;
+    fn holds(&self, depends: &Depends, stamp: &str) -> bool;
+}
+
+impl Tables for Db {
+    async fn moment(&self) -> Option<Moment> {
+        Db::moment(self).await
+    }
+
+    fn has_changed(&self, depends: &Depends, since: &Moment) -> bool {
+        Db::has_changed(self, depends, since)
+    }
+
+    fn stamp(&self, moment: &Moment) -> Option<String> {
+        Db::stamp(self, moment)
+    }
+
+    fn holds(&self, depends: &Depends, stamp: &str) -> bool {
+        Db::holds(self, depends, stamp)
+    }
+}
+
 impl Cache {
     /// With a `redis_url` nodes share their answers.
     pub async fn new(options: &CacheOptions, redis_url: Option<&str>, registry: &mut Registry) -> Result<Self, String> {
@@ -81,22 +123,22 @@ impl Cache {
         Self(Arc::new(Inner { enabled: true, memory, shared: None, requests: Family::default() }))
     }
 
-    /// The answer under `key`: a kept one if it has `version`, otherwise what `make` makes, which is then kept.
-    ///
-    /// `version` reads where the rows stand that `make` reads; `None` when nobody can say.
-    pub async fn answer<E, V: Future<Output = Option<Version>>>(
+    /// The answer under `key`: a kept one while it holds, otherwise what `make` makes, which is then kept. `make` is told
+    /// where the tables stood before it was called; `None` when nobody can say.
+    pub async fn answer<E, F: Future<Output = Result<Made, E>>>(
         &self,
         key: &str,
-        version: impl Fn() -> V,
-        make: impl Future<Output = Result<Vec<u8>, E>>,
+        sharing: Sharing,
+        tables: &impl Tables,
+        make: impl FnOnce(Option<Moment>) -> F,
     ) -> Result<Arc<Answer>, E> {
         let (cache, came) = (&*self.0, Instant::now());
-        let seen = if cache.enabled { version().await } else { None };
-        let Some(mut wanted) = seen else {
+        let seen = if cache.enabled { tables.moment().await } else { None };
+        let Some(mut now) = seen else {
             self.count("bypass");
-            return Ok(Arc::new(Answer::new(make.await?)));
+            return Ok(Arc::new(Answer::new(make(None).await?.body)));
         };
-        if let Some(answer) = cache.memory.find(key, |kept, _| *kept == wanted) {
+        if let Some(answer) = cache.memory.find(key, |entry| !tables.has_changed(&entry.depends, &entry.since)) {
             self.count("memory");
             return Ok(answer);
         }
@@ -107,33 +149,38 @@ impl Cache {
             Err(_) => {
                 let held = turn.lock().await;
                 // What somebody began to make after this request came is as new as what this one would make.
-                if let Some(answer) = cache.memory.find(key, |kept, began| *kept == wanted || began >= came) {
+                let holds = |entry: &Entry| entry.began >= came || !tables.has_changed(&entry.depends, &entry.since);
+                if let Some(answer) = cache.memory.find(key, holds) {
                     self.count("wait");
                     return Ok(answer);
                 }
                 // It has been a while; whoever waits behind this one is served best by the newest.
                 began = Instant::now();
-                match version().await {
-                    Some(newest) => wanted = newest,
-                    None => return Ok(Arc::new(Answer::new(make.await?))),
+                match tables.moment().await {
+                    Some(newest) => now = newest,
+                    None => return Ok(Arc::new(Answer::new(make(None).await?.body))),
                 }
                 held
             }
         };
-        if let Some(shared) = &cache.shared
-            && let Some(body) = shared.get(key, &wanted).await
-        {
-            let answer = Arc::new(Answer::new(body));
-            cache.memory.keep(key, wanted, began, &answer);
-            self.count("redis");
-            return Ok(answer);
+        let shared = cache.shared.as_ref().filter(|_| sharing == Sharing::Nodes);
+        if let Some(shared) = shared.filter(|shared| shared.is_worth_asking()) {
+            let found = shared.get(key).await.filter(|found| tables.holds(&found.depends, &found.stamp));
+            shared.note(found.is_some());
+            if let Some(found) = found {
+                let answer = Arc::new(Answer::new(found.body));
+                cache.memory.keep(key, Entry::new(now, began, found.depends, &answer));
+                self.count("redis");
+                return Ok(answer);
+            }
         }
-        let answer = Arc::new(Answer::new(make.await?));
+        let made = make(Some(now)).await?;
+        let answer = Arc::new(Answer::new(made.body));
         self.count("made");
-        if let Some(shared) = &cache.shared {
-            shared.set(key, &wanted, answer.body()).await;
+        if let (Some(shared), Some(stamp)) = (shared, tables.stamp(&now)) {
+            shared.set(key, &stamp, &made.depends, answer.body()).await;
         }
-        cache.memory.keep(key, wanted, began, &answer);
+        cache.memory.keep(key, Entry::new(now, began, made.depends, &answer));
         Ok(answer)
     }
 

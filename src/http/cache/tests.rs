@@ -1,31 +1,55 @@
 //! The cache by itself: what is shared, what is made anew, and what makes room.
 
 use std::convert::Infallible;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::db::Version;
+use crate::db::{Depends, Moment};
 
 /// Rows that change when they are told to, and count how often they are read.
 #[derive(Default)]
 struct Rows {
-    version: Mutex<Vec<i64>>,
+    changes: AtomicU64,
     made: AtomicUsize,
+}
+
+impl Tables for Rows {
+    async fn moment(&self) -> Option<Moment> {
+        Some(Moment::numbered(self.changes.load(Ordering::SeqCst)))
+    }
+
+    fn has_changed(&self, _: &Depends, since: &Moment) -> bool {
+        *since != Moment::numbered(self.changes.load(Ordering::SeqCst))
+    }
+
+    fn stamp(&self, _: &Moment) -> Option<String> {
+        None
+    }
+
+    fn holds(&self, _: &Depends, _: &str) -> bool {
+        false
+    }
+}
+
+fn made(body: impl Into<Vec<u8>>) -> Result<Made, Infallible> {
+    Ok(Made { body: body.into(), depends: Depends::default() })
 }
 
 impl Rows {
     async fn get(&self, cache: &Cache, key: &str) -> Arc<Answer> {
-        let made = async {
+        let make = async |_| {
             self.made.fetch_add(1, Ordering::SeqCst);
-            Ok::<_, Infallible>(format!("{key} {:?} {}", self.version.lock().unwrap(), "x".repeat(3000)).into_bytes())
+            made(format!("{key} {} {}", self.changes.load(Ordering::SeqCst), "x".repeat(3000)))
         };
-        let Ok(answer) =
-            cache.answer(key, async || Some(Version::from(self.version.lock().unwrap().clone())), made).await;
+        let Ok(answer) = cache.answer(key, Sharing::Nodes, self, make).await;
         answer
+    }
+
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -39,24 +63,21 @@ async fn an_answer_holds_until_its_rows_change() {
     let (cache, rows) = (Cache::in_memory(), Rows::default());
     let first = rows.get(&cache, "a").await;
     assert!(Arc::ptr_eq(&first, &rows.get(&cache, "a").await));
-    rows.version.lock().unwrap().push(1);
-    assert!(rows.get(&cache, "a").await.body().starts_with(b"a [1]"));
-    // Back to where they were: kept is only the latest.
-    rows.version.lock().unwrap().clear();
-    assert!(rows.get(&cache, "a").await.body().starts_with(b"a []"));
-    assert_eq!(rows.made.load(Ordering::SeqCst), 3);
+    rows.change();
+    assert!(rows.get(&cache, "a").await.body().starts_with(b"a 1 "));
+    assert_eq!(rows.made.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
 async fn a_crowd_makes_one_answer() {
-    let (cache, made, go_on) = (Cache::in_memory(), AtomicUsize::new(0), Notify::new());
+    let (cache, rows, go_on) = (Cache::in_memory(), Rows::default(), Notify::new());
     let one = || async {
-        let make = async {
-            made.fetch_add(1, Ordering::SeqCst);
+        let make = async |_| {
+            rows.made.fetch_add(1, Ordering::SeqCst);
             go_on.notified().await;
-            Ok::<_, Infallible>(b"[]".to_vec())
+            made("[]")
         };
-        cache.answer("k", async || Some(Version::from(vec![7])), make).await
+        cache.answer("k", Sharing::Nodes, &rows, make).await
     };
     let crowd = futures_util::future::join_all((0..100).map(|_| one()));
     let release = async {
@@ -64,7 +85,7 @@ async fn a_crowd_makes_one_answer() {
         go_on.notify_one();
     };
     tokio::join!(crowd, release);
-    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert_eq!(rows.made.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -72,16 +93,16 @@ async fn who_comes_while_an_older_answer_is_made_does_not_get_it() {
     let (cache, rows) = (Cache::in_memory(), Rows::default());
     let (began, go_on) = (Notify::new(), Notify::new());
     let slow = async {
-        let make = async {
+        let make = async |_| {
             began.notify_one();
             go_on.notified().await;
-            Ok::<_, Infallible>(b"old".to_vec())
+            made("old")
         };
-        cache.answer("k", async || Some(Version::from(vec![])), make).await
+        cache.answer("k", Sharing::Nodes, &rows, make).await
     };
     let late = async {
         began.notified().await;
-        rows.version.lock().unwrap().push(1);
+        rows.change();
         let late = rows.get(&cache, "k");
         let release = async {
             tokio::task::yield_now().await;
@@ -90,7 +111,7 @@ async fn who_comes_while_an_older_answer_is_made_does_not_get_it() {
         tokio::join!(late, release).0
     };
     let (Ok(slow), late) = tokio::join!(slow, late);
-    assert_eq!((&slow.body()[..], &late.body()[..5]), (&b"old"[..], &b"k [1]"[..]));
+    assert_eq!((&slow.body()[..], &late.body()[..5]), (&b"old"[..], &b"k 1 x"[..]));
 }
 
 #[tokio::test]
