@@ -1,5 +1,3 @@
-import { untrack } from "svelte";
-
 import { ApiError, isUnauthorized, socketUrl, token, type ItemRecord } from "../api";
 import { browserClock } from "../stream/clock";
 import type { Socket } from "../stream/connection";
@@ -13,12 +11,12 @@ import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
 import { ItemTable } from "./items";
 import { Levels } from "./levels.svelte";
-import { Lanes } from "./lanes.svelte";
+import type { Lanes } from "./lanes.svelte";
 import { Narrow } from "./narrow";
 import { PriceTable } from "./prices";
 import { Presence } from "./presence";
-import { Replay, type Moment } from "./replay.svelte";
 import { session } from "./session.svelte";
+import { Told } from "./told.svelte";
 import { travel } from "./travel.svelte";
 
 export { FEEDS, type FeedName, type FeedState } from "./feeds";
@@ -59,11 +57,13 @@ export class Live {
   itemsVersion = $state(0);
   /** Rises when the order or the choice of rows may be another. */
   orderVersion = $state(0);
+  /** Rises when other rows, or more of them, may be low or out. */
+  levelsVersion = $state(0);
   pricesVersion = $state(0);
   priceOrderVersion = $state(0);
 
-  readonly lanes = new Lanes();
-  readonly #replay = new Replay();
+  readonly #told = new Told();
+  readonly lanes = this.#told.now;
   readonly edits = new Edits({
     item: (key) => this.items.get(key),
     guard: (answer) => this.#guard(answer),
@@ -116,8 +116,10 @@ export class Live {
   #frames = new Frames<Arrival>((arrivals) => this.#apply(arrivals));
   #rate = new Rate();
   #feeds: Record<FeedName, Feed>;
-  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1));
-  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1));
+  // The table, the lanes beside it, alerts and clocks each take a quarter of the second.
+  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1), browserClock, 250);
+  #relevel = new Paced(RESORT_MS, () => (this.levelsVersion += 1), browserClock, 500);
+  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1), browserClock, 250);
   #probing = false;
   #presence = new Presence({
     tick: (nowMs) => this.#tick(nowMs),
@@ -160,33 +162,12 @@ export class Live {
 
   /** What is said at the shown moment: now, or then. */
   get told(): Lanes {
-    return travel.isPast ? this.#replay.lanes : this.lanes;
+    return this.#told.shown;
   }
 
   /** The moment that is shown. */
   get shownMs(): number {
     return travel.atMs ?? this.nowMs;
-  }
-
-  /** The lanes of the past follow the slider. */
-  #travels(): () => void {
-    let jumps = 0;
-    let feeds = "";
-    return $effect.root(() => {
-      $effect(() => {
-        const [isPast, moved, speed] = [travel.isPast, travel.jumps, travel.playing ? travel.speed : null];
-        const wanted = FEEDS.filter((name) => name !== "general" && this.isWanted(name));
-        untrack(() => {
-          const isJump = moved !== jumps || feeds !== wanted.join();
-          [jumps, feeds] = [moved, wanted.join()];
-          const moment = (): Moment => ({ atMs: travel.atMs ?? Date.now(), speed: travel.playing ? travel.speed : null });
-          if (!isPast || this.needsToken) this.#replay.stop();
-          else if (isJump) this.#replay.jump(wanted, moment);
-          else this.#replay.goOn(wanted, { ...moment(), speed });
-        });
-      });
-      return () => this.#replay.stop();
-    });
   }
 
   /** Starts what is wanted; the answer ends everything. */
@@ -195,7 +176,7 @@ export class Live {
     this.#following = true;
     void session.load().then(() => this.#follow());
     this.#follow();
-    const ends = [this.#presence.start(), this.#travels()];
+    const ends = [this.#presence.start(), this.#told.follow((name) => this.isWanted(name), () => this.needsToken)];
     return () => {
       for (const end of ends) end();
       this.#following = false;
@@ -368,6 +349,8 @@ export class Live {
     // Rows that come and go one by one are in their places at once, a flood of them now and then.
     if (order && this.items.size < LARGE) this.orderVersion += 1;
     else this.#resort.ask();
+    if (order) this.levelsVersion += 1;
+    else this.#relevel.ask();
   }
 
   #touchPrices(order: boolean): void {

@@ -43,7 +43,7 @@ export class Orders {
   /** What the order that was asked for last compares by, falling orders with the sign turned. */
   #values = new Float64Array();
   #out = new Uint8Array();
-  #last: { choice: string; ids: Int32Array } | null = null;
+  #last: { choice: string; ids: Int32Array; keys: Keys } | null = null;
   /** What happened since then. */
   #changed = new Set<number>();
   #renamed = new Set<number>();
@@ -85,20 +85,19 @@ export class Orders {
   view(view: View): Keys {
     this.#grow();
     const choice = JSON.stringify(view);
-    const known = this.#last?.choice === choice ? this.#last.ids : null;
+    const known = this.#last?.choice === choice ? this.#last : null;
     const isRanked = this.#rank(view.sort);
-    let ids = known;
-    if (!known || this.#changed.size + this.#gone.size > 0) {
-      this.#value(view, known && !isRanked ? this.#changed : this.#ids.values());
-      const [values, skus] = [this.#values, this.#ranks.sku];
-      const words = view.search.toLowerCase().split(/\s+/).filter(Boolean);
-      ids = this.#moved(known, this.#changed, (a, b) => values[a]! - values[b]! || skus[a]! - skus[b]!, (id) => this.#isShown(id, view, words));
-    }
+    if (known && this.#changed.size + this.#gone.size === 0) return known.keys;
+    this.#value(view, known && !isRanked ? this.#changed : this.#ids.values());
+    const [values, skus] = [this.#values, this.#ranks.sku];
+    const words = view.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const compare: Compare = (a, b) => values[a]! - values[b]! || skus[a]! - skus[b]!;
+    const ids = this.#moved(known?.ids ?? null, this.#changed, compare, (id) => this.#isShown(id, view, words));
     for (const id of this.#gone) this.#free.push(id);
     this.#changed.clear();
     this.#gone.clear();
-    this.#last = { choice, ids: ids! };
-    return this.#keys(ids!);
+    this.#last = { choice, ids, keys: this.#keys(ids) };
+    return this.#last.keys;
   }
 
   /** Keys are those of the rows as they are named now: a row that has gone has none. */
