@@ -100,7 +100,7 @@ export class ItemTable {
   /** The row as an answer of the API gives it, unless a message has already brought a newer one. */
   put(record: ItemRecord, nowMs: number): Effect {
     const before = this.#rows.get(String(record.id));
-    if (before && isOlder(record.updated_at, before.updatedAt)) return "none";
+    if (before && (isSame(record, before) || isOlder(record.updated_at, before.updatedAt))) return "none";
     this.#set(fromRecord(record, before, nowMs));
     return before ? "value" : "membership";
   }
@@ -224,6 +224,14 @@ function moved(stock: number, before: Item | undefined, nowMs: number): Pick<Ite
   if (!before) return { changedAtMs: 0, delta: 0, turn: 0 };
   if (stock === before.stock) return { changedAtMs: before.changedAtMs, delta: before.delta, turn: before.turn };
   return { changedAtMs: nowMs, delta: stock - before.stock, turn: before.turn + 1 };
+}
+
+/** What is the same stays the same object, which nobody draws again. */
+function isSame(record: ItemRecord, row: Item): boolean {
+  return (
+    !row.partial && record.updated_at === row.updatedAt && record.stock_quantity === row.stock && record.available_quantity === row.available &&
+    record.min_stock_level === row.min && record.is_active === row.active && record.sku === row.sku && record.name === row.name && (record.category ?? "") === row.category
+  );
 }
 
 function fromRecord(record: ItemRecord, before: Item | undefined, nowMs: number): Item {

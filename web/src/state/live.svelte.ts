@@ -6,6 +6,7 @@ import { Frames } from "../stream/frames";
 import { isInventoryUpdate, isPriceUpdate, type InventoryRow, type InventoryUpdate, type Message, type PriceRow, type PriceUpdate } from "../stream/messages";
 import { Paced } from "../stream/paced";
 import { Rate } from "../stream/rate";
+import { BEATS_MS, Beats } from "./beats.svelte";
 import { Details } from "./details";
 import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
@@ -25,6 +26,7 @@ export { FEEDS, type FeedName, type FeedState } from "./feeds";
 const RESORT_MS = 1_000;
 /** Of more rows than this an order is dear to find. */
 const LARGE = 2_000;
+const LEVELS = ["out", "low"] as const;
 
 interface Arrival {
   feed: FeedName;
@@ -58,10 +60,11 @@ export class Live {
   /** Rises when the order or the choice of rows may be another. */
   orderVersion = $state(0);
   /** Rises when other rows, or more of them, may be low or out. */
-  levelsVersion = $state(0);
+  levelVersions = $state({ out: 0, low: 0 });
   pricesVersion = $state(0);
   priceOrderVersion = $state(0);
 
+  readonly beats = new Beats();
   readonly #told = new Told();
   readonly lanes = this.#told.now;
   readonly edits = new Edits({
@@ -116,10 +119,9 @@ export class Live {
   #frames = new Frames<Arrival>((arrivals) => this.#apply(arrivals));
   #rate = new Rate();
   #feeds: Record<FeedName, Feed>;
-  // The table, the lanes beside it, alerts and clocks each take a quarter of the second.
-  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1), browserClock, 250);
-  #relevel = new Paced(RESORT_MS, () => (this.levelsVersion += 1), browserClock, 500);
-  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1), browserClock, 250);
+  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1), browserClock, BEATS_MS.table);
+  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1), browserClock, BEATS_MS.table);
+  #relevel = LEVELS.map((of) => new Paced(RESORT_MS, () => (this.levelVersions[of] += 1), browserClock, BEATS_MS[of]));
   #probing = false;
   #presence = new Presence({
     tick: (nowMs) => this.#tick(nowMs),
@@ -127,6 +129,7 @@ export class Live {
     rests: (rests) => {
       this.#rests = rests;
       this.nowMs = Date.now();
+      this.beats.catchUp();
       this.#follow();
     },
     network: (isThere) => FEEDS.forEach((name) => (isThere ? this.#feeds[name].networkBack() : this.#feeds[name].networkLost())),
@@ -165,9 +168,9 @@ export class Live {
     return this.#told.shown;
   }
 
-  /** The moment that is shown. */
+  /** The moment that is shown, by the clock of the lanes. */
   get shownMs(): number {
-    return travel.atMs ?? this.nowMs;
+    return travel.atMs ?? this.beats.lanes;
   }
 
   /** Starts what is wanted; the answer ends everything. */
@@ -335,6 +338,7 @@ export class Live {
 
   #tick(now: number): void {
     this.nowMs = now;
+    this.beats.begin();
     this.perSecond = this.#rate.perSecond(now);
     this.curve = this.#rate.series(now);
     this.feeds = eachFeed((name) => {
@@ -349,8 +353,11 @@ export class Live {
     // Rows that come and go one by one are in their places at once, a flood of them now and then.
     if (order && this.items.size < LARGE) this.orderVersion += 1;
     else this.#resort.ask();
-    if (order) this.levelsVersion += 1;
-    else this.#relevel.ask();
+    for (const [index, of] of LEVELS.entries()) {
+      if (this.items.size >= LARGE) this.#relevel[index]!.later();
+      else if (order) this.levelVersions[of] += 1;
+      else this.#relevel[index]!.ask();
+    }
   }
 
   #touchPrices(order: boolean): void {

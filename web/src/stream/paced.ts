@@ -23,6 +23,13 @@ export class Paced {
       this.#run();
       return;
     }
+    this.later();
+  }
+
+  /** Waits for its beat, however long nothing was asked for. */
+  later(): void {
+    if (this.#waiting) return;
+    const now = this.clock.now();
     this.#waiting = true;
     this.clock.after(this.everyMs - ((now + this.everyMs - this.offsetMs) % this.everyMs), () => {
       this.#waiting = false;

@@ -48,7 +48,7 @@ export const en = {
   noApprovals: "Nothing waits for approval.", approve: "Approve", reject: "Reject", approvePrice: "Approve the price of {sku}",
   rejectPrice: "Reject the price of {sku}", created: "created", approved: "approved", deleted: "deleted", rejected: "rejected",
   notebook: "Notebook", noNotebook: "No notebook yet", className: "Class", allClasses: "All classes", searchStudents: "Search students",
-  signals: "Signals", students: "students", student: "Student", signal_help: "Asking", signal_failing: "Failing", signal_stuck: "Stuck",
+  signals: "Signals", signalSaid: "now: {signal}", signalOver: "no longer: {signal}", students: "students", student: "Student", signal_help: "Asking", signal_failing: "Failing", signal_stuck: "Stuck",
   signal_idle: "Idle", matrix: "Students and cells", matrixSize: "{students} students, {cells} cells", solved: "Solved", notYet: "Failed so far",
   worksHere: "Works here", solvedOf: "{n} of {all} cells solved", noneSuch: "Nobody, as of now.",
   noStudents: "Nobody has sent an event yet. Point the JupyterLab extension at /api/v1/events.", loadFailed: "This could not be loaded.",

@@ -42,7 +42,7 @@ export const ja: Record<Phrase, string> = {
   bandHint: "複数の変更が 1 件にまとめられた区間は、最小から最大までを帯で示します。ドラッグで拡大、Shift とホイールで移動。", moreRows: "ほか {n} 件。検索で絞り込めます。", changes: "変更履歴",
   noChangesThen: "この時点までの価格変更は記録にありません。", noDeliveries: "この間の配信はありません。", noRuns: "この間に実行されたセルはありません。", noChanges: "この7日間に価格の変更はありません。", approvals: "承認", noApprovals: "承認待ちはありません。", approve: "承認", reject: "却下", approvePrice: "{sku} の価格を承認",
   rejectPrice: "{sku} の価格を却下", created: "新規", approved: "承認済み", deleted: "削除", rejected: "却下", notebook: "ノートブック",
-  noNotebook: "ノートブックなし", className: "クラス", allClasses: "全クラス", searchStudents: "受講者を検索", signals: "状態", students: "名", student: "受講者",
+  noNotebook: "ノートブックなし", className: "クラス", allClasses: "全クラス", searchStudents: "受講者を検索", signalSaid: "{signal}", signalOver: "{signal}を解消", signals: "状態", students: "名", student: "受講者",
   signal_help: "質問中", signal_failing: "エラー続き", signal_stuck: "停滞", signal_idle: "離席", matrix: "受講者とセル", matrixSize: "{students} 名 × {cells} セル",
   solved: "正解", notYet: "未解決", worksHere: "作業中", solvedOf: "{all} セル中 {n} セル正解", noneSuch: "該当者はいません。",
   noStudents: "まだ学習イベントがありません。JupyterLab 拡張の送信先に /api/v1/events を指定してください。", loadFailed: "読み込めませんでした。", timeline: "タイムライン", noEvents: "イベントはありません。",
