@@ -40,7 +40,7 @@ try {
     for (let cell = 0; cell <= reached; cell += 1) past.push(event(student, cell, (reached - cell) * 1.5 + 1, (student + cell) % 9 === 0));
   }
   // What is a day's class comes in a minute, so it is sent in parts that the server takes at once.
-  for (let at = 0; at < past.length; at += 200) await post(past.slice(at, at + 200));
+  for (let at = 0; at < past.length; at += 100) await post(past.slice(at, at + 100));
 
   const page = await (await browser.newContext({ viewport: { width: 1440, height: 900 } })).newPage();
   for (let tries = 0; ; tries += 1) {

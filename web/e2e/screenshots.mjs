@@ -68,6 +68,12 @@ try {
     await pause(6_000);
     // What a page shows best.
     const acts = {
+      // The server is minutes old: a longer span would be empty.
+      prices: async (page) => {
+        await page.locator("#chart .segments button").first().click();
+        await page.mouse.move(0, 0);
+        await page.evaluate(() => document.activeElement?.blur());
+      },
       class: async (page) => page.locator("[data-student]").nth(3).click(),
       matching: async (page) => (await page.locator("#batches .button.primary").click(), await page.locator("#notices li").first().waitFor({ timeout: 20_000 }).catch(() => {})),
     };

@@ -1,6 +1,9 @@
 import type { Amount } from "../stream/messages";
 import type { Language } from "./i18n.svelte";
 
+/** A minus as wide as a plus, which lines figures up; and the yen sign that is as wide as a figure. */
+const typeset = (text: string): string => text.replace("-", "−").replace("￥", "¥");
+
 const cache = new Map<string, Intl.NumberFormat>();
 
 function formatter(language: Language, options: Intl.NumberFormatOptions): Intl.NumberFormat {
@@ -25,21 +28,23 @@ export const rate = (language: Language, value: number): string =>
   formatter(language, { maximumFractionDigits: value > 0 && value < 10 ? 1 : 0 }).format(value);
 
 export const signed = (language: Language, value: number): string =>
-  formatter(language, { maximumFractionDigits: 0, signDisplay: "exceptZero" }).format(value);
+  typeset(formatter(language, { maximumFractionDigits: 0, signDisplay: "exceptZero" }).format(value));
 
-export const percent = (language: Language, value: number, sign = true): string =>
-  formatter(language, {
-    style: "percent",
-    minimumFractionDigits: 1,
-    maximumFractionDigits: 1,
-    signDisplay: sign ? "exceptZero" : "auto",
-  }).format(value / 100);
+export const percent = (language: Language, value: number, sign = true, digits = 1): string =>
+  typeset(
+    formatter(language, {
+      style: "percent",
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+      signDisplay: sign ? "exceptZero" : "auto",
+    }).format(value / 100),
+  );
 
 export function money(language: Language, value: Amount | null, currency: string): string {
   const number = toNumber(value);
   if (number === null) return "–";
   try {
-    return formatter(language, { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(number);
+    return typeset(formatter(language, { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(number));
   } catch {
     // A publisher may name a currency that is none.
     return `${count(language, number)} ${currency}`;
@@ -97,6 +102,7 @@ export function spanOf(language: Language, ms: number): string {
 
 /** Seconds as a person reads them: `120 µs`, `3.4 ms`, `1.2 s`. */
 export function latency(language: Language, seconds: number): string {
+  if (seconds === 0) return "0";
   const digits = (value: number): string => formatter(language, { maximumSignificantDigits: 2 }).format(value);
   if (seconds < 0.001) return `${digits(seconds * 1e6)} µs`;
   if (seconds < 1) return `${digits(seconds * 1e3)} ms`;

@@ -21,9 +21,11 @@ export interface LearningEvent {
   key: number;
   atMs: number;
   who: string;
-  kind: "executed" | "failed" | "opened" | "saved" | "help" | "helpEnd" | "other";
-  /** The event's own name, shown when the kind is `other`. */
+  kind: "executed" | "failed" | "opened" | "saved" | "help" | "helpEnd" | "signal" | "other";
+  /** The event's own name, shown when the kind is `other`; of a signal its name. */
   type: string;
+  /** A signal that has gone out. */
+  isOver: boolean;
   where: string;
   cell: number | null;
   detail: string;
@@ -126,12 +128,14 @@ export function learningEvent(m: Message, nowMs: number): LearningEvent {
   const type = text(m, "eventType", "event_type", "message_type");
   const path = text(m, "notebookPath", "notebook_path", "notebook");
   const index = toNumber(m["cellIndex"] ?? m["cell_index"]);
+  const signal = type === "progress_signal" ? text(m, "signal") : "";
   return {
     key: nextKey(),
     atMs: nowMs,
     who: text(m, "userName", "user_name", "userId", "user_id", "student", "emailAddress"),
-    kind: learningKind(type, m["hasError"] === true || m["has_error"] === true || m["status"] === "error"),
-    type,
+    kind: signal ? "signal" : learningKind(type, m["hasError"] === true || m["has_error"] === true || m["status"] === "error"),
+    type: signal || type,
+    isOver: signal !== "" && m["active"] !== true,
     where: path.split("/").at(-1) ?? "",
     cell: index,
     detail: text(m, "errorMessage", "error_message"),

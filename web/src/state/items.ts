@@ -1,6 +1,9 @@
 import type { ItemRecord } from "../api";
 import type { Id, InventoryRow, InventoryUpdate } from "../stream/messages";
 import { isOlder, parseMs } from "../stream/timestamp";
+import { Orders, type Keys, type View } from "./orders";
+
+export type { Keys, SortKey, View } from "./orders";
 
 export type Level = "ok" | "low" | "out";
 
@@ -28,21 +31,10 @@ export interface Item {
   readonly partial: boolean;
 }
 
-export type SortKey = "sku" | "name" | "category" | "stock" | "available" | "status" | "updated";
 export type Effect = "none" | "value" | "membership";
-
-const LEVEL_ORDER: Record<Level, number> = { out: 0, low: 1, ok: 2 };
 
 const level = (stock: number, available: number, isLow: boolean): Level =>
   stock <= 0 || available <= 0 ? "out" : isLow ? "low" : "ok";
-
-export interface View {
-  sort: SortKey;
-  descending: boolean;
-  search: string;
-  only: Level | null;
-  category: string | null;
-}
 
 /** All items by id: the feed's rows, and the messages since. Knows nothing of pages or frames. */
 export class ItemTable {
@@ -51,12 +43,7 @@ export class ItemTable {
   #tally = { ok: 0, low: 0, out: 0 };
   #lanes: Record<"low" | "out", Set<string>> = { low: new Set(), out: new Set() };
   #categories = new Map<string, number>();
-  /** Places of the keys in the order of a text column. Comparing texts is dear, so it is done once a membership. */
-  #ranks = new Map<SortKey, Map<string, number>>();
-  #texts = new Map<string, string>();
-  /** The last order that stands on changing values, and what has changed since it was found. */
-  #order: { choice: string; keys: string[] } | null = null;
-  #changed = new Set<string>();
+  #orders = new Orders();
   /** Rises when rows come or go or are called another name; until then orders by text stand. */
   membership = 0;
 
@@ -77,13 +64,12 @@ export class ItemTable {
   replace(rows: InventoryRow[], nowMs: number): void {
     const before = this.#rows;
     this.#rows = new Map();
-    this.#texts.clear();
-    this.#order = null;
+    this.#orders.clear();
     this.#tally = { ok: 0, low: 0, out: 0 };
     this.#lanes = { low: new Set(), out: new Set() };
     this.#categories = new Map();
     for (const row of rows) this.#set(fromRow(row, before.get(String(row.item_id)), nowMs));
-    this.#forgetOrder();
+    this.membership += 1;
   }
 
   /** Rows of a part of the table: those of its keys that are not among them are gone. */
@@ -114,7 +100,7 @@ export class ItemTable {
   /** The row as an answer of the API gives it, unless a message has already brought a newer one. */
   put(record: ItemRecord, nowMs: number): Effect {
     const before = this.#rows.get(String(record.id));
-    if (before && isOlder(record.updated_at, before.updatedAt)) return "none";
+    if (before && (isSame(record, before) || isOlder(record.updated_at, before.updatedAt))) return "none";
     this.#set(fromRecord(record, before, nowMs));
     return before ? "value" : "membership";
   }
@@ -176,106 +162,17 @@ export class ItemTable {
     return view.only === null && (view.sort === "sku" || view.sort === "name" || view.sort === "category");
   }
 
-  /** The keys to show, in order. What has not changed since the last time keeps its place. */
-  view(view: View): string[] {
-    const choice = JSON.stringify([view, this.membership]);
-    const known = this.#order?.choice === choice && this.#changed.size < this.#rows.size / 4 ? this.#order.keys : null;
-    const keys = known ? this.#moved(known, view) : this.#sorted(this.#rows.keys(), view);
-    this.#order = { choice, keys };
-    this.#changed.clear();
-    return keys;
-  }
-
-  #sorted(keys: Iterable<string>, view: View): string[] {
-    const words = view.search.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows: Item[] = [];
-    for (const key of keys) {
-      const row = this.#rows.get(key);
-      if (row && this.#matches(row, view, words)) rows.push(row);
-    }
-    return rows.sort(this.#comparison(view)).map((row) => row.key);
-  }
-
-  #matches(row: Item, { only, category }: View, words: string[]): boolean {
-    if (only && (row.level !== only || !row.active)) return false;
-    if (category !== null && row.category !== category) return false;
-    if (words.length === 0) return true;
-    let text = this.#texts.get(row.key);
-    if (text === undefined) this.#texts.set(row.key, (text = `${row.sku} ${row.name} ${row.category}`.toLowerCase()));
-    return words.every((word) => text.includes(word));
-  }
-
-  /** The order with the changed rows in their new places: the others are compared with those only. */
-  #moved(keys: string[], view: View): string[] {
-    if (this.#changed.size === 0) return keys;
-    const rest = keys.filter((key) => !this.#changed.has(key));
-    const compare = this.#comparison(view);
-    const order: string[] = [];
-    let from = 0;
-    for (const key of this.#sorted(this.#changed, view)) {
-      const row = this.#rows.get(key)!;
-      let [low, high] = [from, rest.length];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (compare(this.#rows.get(rest[middle]!)!, row) < 0) low = middle + 1;
-        else high = middle;
-      }
-      for (; from < low; from += 1) order.push(rest[from]!);
-      order.push(key);
-    }
-    for (; from < rest.length; from += 1) order.push(rest[from]!);
-    return order;
-  }
-
-  #comparison({ sort, descending }: View): (a: Item, b: Item) => number {
-    const direction = descending ? -1 : 1;
-    const compare = this.#by(sort);
-    const bySku = this.#rank("sku");
-    return (a, b) => direction * compare(a, b) || bySku.get(a.key)! - bySku.get(b.key)!;
-  }
-
-  #by(sort: SortKey): (a: Item, b: Item) => number {
-    switch (sort) {
-      case "stock":
-        return (a, b) => a.stock - b.stock;
-      case "available":
-        return (a, b) => a.available - b.available;
-      case "updated":
-        return (a, b) => a.updatedAtMs - b.updatedAtMs;
-      case "status":
-        return (a, b) => LEVEL_ORDER[a.level] - LEVEL_ORDER[b.level] || a.available - b.available;
-      default: {
-        const rank = this.#rank(sort);
-        return (a, b) => rank.get(a.key)! - rank.get(b.key)!;
-      }
-    }
-  }
-
-  /** Equal texts have equal places, so that what comes next can decide. */
-  #rank(sort: "sku" | "name" | "category"): Map<string, number> {
-    let rank = this.#ranks.get(sort);
-    if (!rank) {
-      const rows = [...this.#rows.values()].sort((a, b) => this.#collator.compare(a[sort], b[sort]));
-      rank = new Map();
-      let place = 0;
-      for (const [index, row] of rows.entries()) {
-        if (index > 0 && this.#collator.compare(rows[index - 1]![sort], row[sort]) !== 0) place = index;
-        rank.set(row.key, place);
-      }
-      this.#ranks.set(sort, rank);
-    }
-    return rank;
+  /** The keys to show, in order. */
+  view(view: View): Keys {
+    return this.#orders.view(view);
   }
 
   #set(row: Item): void {
     const before = this.#rows.get(row.key);
     if (before) this.#count(before, -1);
-    this.#changed.add(row.key);
-    if (!before || before.sku !== row.sku || before.name !== row.name || before.category !== row.category) {
-      this.#texts.delete(row.key);
-      this.#forgetOrder();
-    }
+    if (!before || before.sku !== row.sku || before.name !== row.name || before.category !== row.category) this.membership += 1;
     this.#rows.set(row.key, row);
+    this.#orders.set(row);
     this.#count(row, 1);
   }
 
@@ -284,9 +181,8 @@ export class ItemTable {
     if (!row) return false;
     this.#count(row, -1);
     this.#rows.delete(key);
-    this.#texts.delete(key);
-    this.#changed.add(key);
-    this.#forgetOrder();
+    this.#orders.delete(key);
+    this.membership += 1;
     return true;
   }
 
@@ -299,11 +195,6 @@ export class ItemTable {
     if (row.level === "ok") return;
     if (by === 1) this.#lanes[row.level].add(row.key);
     else this.#lanes[row.level].delete(row.key);
-  }
-
-  #forgetOrder(): void {
-    this.membership += 1;
-    this.#ranks.clear();
   }
 }
 
@@ -333,6 +224,14 @@ function moved(stock: number, before: Item | undefined, nowMs: number): Pick<Ite
   if (!before) return { changedAtMs: 0, delta: 0, turn: 0 };
   if (stock === before.stock) return { changedAtMs: before.changedAtMs, delta: before.delta, turn: before.turn };
   return { changedAtMs: nowMs, delta: stock - before.stock, turn: before.turn + 1 };
+}
+
+/** What is the same stays the same object, which nobody draws again. */
+function isSame(record: ItemRecord, row: Item): boolean {
+  return (
+    !row.partial && record.updated_at === row.updatedAt && record.stock_quantity === row.stock && record.available_quantity === row.available &&
+    record.min_stock_level === row.min && record.is_active === row.active && record.sku === row.sku && record.name === row.name && (record.category ?? "") === row.category
+  );
 }
 
 function fromRecord(record: ItemRecord, before: Item | undefined, nowMs: number): Item {

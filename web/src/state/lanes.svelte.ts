@@ -1,6 +1,8 @@
+import { browserClock } from "../stream/clock";
 import { isBatchProgress, isStockAlert, messageType, type BatchProgress, type Message, type PriceAlert, type StockAlert } from "../stream/messages";
 import { Paced } from "../stream/paced";
 import { batch, learningEvent, matchNotice, mergeAlerts, notice, priceAlert, stockAlert, type Alert, type Batch, type LearningEvent, type MatchNotice, type Notice } from "./activity";
+import { BEATS_MS } from "./beats.svelte";
 import type { FeedName } from "./feeds";
 
 const LENGTH = 100;
@@ -19,7 +21,7 @@ export class Lanes {
   #newLearning: LearningEvent[] = [];
   #newMatches: MatchNotice[] = [];
   #newBatches: Batch[] = [];
-  #paced = new Paced(EVERY_MS, () => this.#show());
+  #paced = new Paced(EVERY_MS, () => this.#show(), browserClock, BEATS_MS.lanes);
 
   take(feed: FeedName, message: Message, nowMs: number): void {
     switch (feed) {

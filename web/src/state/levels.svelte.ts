@@ -29,6 +29,8 @@ export interface LevelsOptions {
 export class Levels {
   active = $state(false);
   readonly poll: Polled<Low>;
+  /** The last answer. The lanes look at it with their own beats. */
+  #low: Low | null = null;
   #end: (() => void) | null = null;
   #newestMs: number | null = null;
   /** How many more there are than rows; what is constant in that is no news. */
@@ -42,14 +44,14 @@ export class Levels {
   follow(active: boolean): void {
     if (active === this.active) return;
     this.active = active;
-    this.#surplus = this.#newestMs = null;
+    this.#surplus = this.#newestMs = this.#low = null;
     this.#end?.();
     this.#end = active ? this.poll.start() : null;
   }
 
   lane(of: "low" | "out", limit: number): Item[] {
     const { items } = this.options;
-    const low = this.poll.value;
+    const low = this.#low;
     if (!this.active || !low) return items.lane(of, limit);
     const records = of === "out" ? low.least.filter((record) => record.available_quantity <= 0) : low.latest.filter((record) => record.available_quantity > 0);
     return records
@@ -60,13 +62,14 @@ export class Levels {
 
   tally(): Record<Level, number> {
     const tally = this.options.items.tally();
-    const low = this.poll.value;
+    const low = this.#low;
     if (!this.active || !low) return tally;
     const active = tally.ok + tally.low + tally.out;
     return { ok: Math.max(0, active - low.total), low: low.total - low.out, out: low.out };
   }
 
   #take(low: Low): Low {
+    this.#low = low;
     const { items, put, alert, renew } = this.options;
     const known = this.#newestMs;
     for (const record of low.latest) {

@@ -1,5 +1,3 @@
-import { untrack } from "svelte";
-
 import { ApiError, isUnauthorized, socketUrl, token, type ItemRecord } from "../api";
 import { browserClock } from "../stream/clock";
 import type { Socket } from "../stream/connection";
@@ -8,17 +6,18 @@ import { Frames } from "../stream/frames";
 import { isInventoryUpdate, isPriceUpdate, type InventoryRow, type InventoryUpdate, type Message, type PriceRow, type PriceUpdate } from "../stream/messages";
 import { Paced } from "../stream/paced";
 import { Rate } from "../stream/rate";
+import { BEATS_MS, Beats } from "./beats.svelte";
 import { Details } from "./details";
 import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
 import { ItemTable } from "./items";
 import { Levels } from "./levels.svelte";
-import { Lanes } from "./lanes.svelte";
+import type { Lanes } from "./lanes.svelte";
 import { Narrow } from "./narrow";
 import { PriceTable } from "./prices";
 import { Presence } from "./presence";
-import { Replay, type Moment } from "./replay.svelte";
 import { session } from "./session.svelte";
+import { Told } from "./told.svelte";
 import { travel } from "./travel.svelte";
 
 export { FEEDS, type FeedName, type FeedState } from "./feeds";
@@ -27,6 +26,7 @@ export { FEEDS, type FeedName, type FeedState } from "./feeds";
 const RESORT_MS = 1_000;
 /** Of more rows than this an order is dear to find. */
 const LARGE = 2_000;
+const LEVELS = ["out", "low"] as const;
 
 interface Arrival {
   feed: FeedName;
@@ -59,11 +59,14 @@ export class Live {
   itemsVersion = $state(0);
   /** Rises when the order or the choice of rows may be another. */
   orderVersion = $state(0);
+  /** Rises when other rows, or more of them, may be low or out. */
+  levelVersions = $state({ out: 0, low: 0 });
   pricesVersion = $state(0);
   priceOrderVersion = $state(0);
 
-  readonly lanes = new Lanes();
-  readonly #replay = new Replay();
+  readonly beats = new Beats();
+  readonly #told = new Told();
+  readonly lanes = this.#told.now;
   readonly edits = new Edits({
     item: (key) => this.items.get(key),
     guard: (answer) => this.#guard(answer),
@@ -116,8 +119,9 @@ export class Live {
   #frames = new Frames<Arrival>((arrivals) => this.#apply(arrivals));
   #rate = new Rate();
   #feeds: Record<FeedName, Feed>;
-  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1));
-  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1));
+  #resort = new Paced(RESORT_MS, () => (this.orderVersion += 1), browserClock, BEATS_MS.table);
+  #resortPrices = new Paced(RESORT_MS, () => (this.priceOrderVersion += 1), browserClock, BEATS_MS.table);
+  #relevel = LEVELS.map((of) => new Paced(RESORT_MS, () => (this.levelVersions[of] += 1), browserClock, BEATS_MS[of]));
   #probing = false;
   #presence = new Presence({
     tick: (nowMs) => this.#tick(nowMs),
@@ -125,6 +129,7 @@ export class Live {
     rests: (rests) => {
       this.#rests = rests;
       this.nowMs = Date.now();
+      this.beats.catchUp();
       this.#follow();
     },
     network: (isThere) => FEEDS.forEach((name) => (isThere ? this.#feeds[name].networkBack() : this.#feeds[name].networkLost())),
@@ -160,33 +165,12 @@ export class Live {
 
   /** What is said at the shown moment: now, or then. */
   get told(): Lanes {
-    return travel.isPast ? this.#replay.lanes : this.lanes;
+    return this.#told.shown;
   }
 
-  /** The moment that is shown. */
+  /** The moment that is shown, by the clock of the lanes. */
   get shownMs(): number {
-    return travel.atMs ?? this.nowMs;
-  }
-
-  /** The lanes of the past follow the slider. */
-  #travels(): () => void {
-    let jumps = 0;
-    let feeds = "";
-    return $effect.root(() => {
-      $effect(() => {
-        const [isPast, moved, speed] = [travel.isPast, travel.jumps, travel.playing ? travel.speed : null];
-        const wanted = FEEDS.filter((name) => name !== "general" && this.isWanted(name));
-        untrack(() => {
-          const isJump = moved !== jumps || feeds !== wanted.join();
-          [jumps, feeds] = [moved, wanted.join()];
-          const moment = (): Moment => ({ atMs: travel.atMs ?? Date.now(), speed: travel.playing ? travel.speed : null });
-          if (!isPast || this.needsToken) this.#replay.stop();
-          else if (isJump) this.#replay.jump(wanted, moment);
-          else this.#replay.goOn(wanted, { ...moment(), speed });
-        });
-      });
-      return () => this.#replay.stop();
-    });
+    return travel.atMs ?? this.beats.lanes;
   }
 
   /** Starts what is wanted; the answer ends everything. */
@@ -195,7 +179,7 @@ export class Live {
     this.#following = true;
     void session.load().then(() => this.#follow());
     this.#follow();
-    const ends = [this.#presence.start(), this.#travels()];
+    const ends = [this.#presence.start(), this.#told.follow((name) => this.isWanted(name), () => this.needsToken)];
     return () => {
       for (const end of ends) end();
       this.#following = false;
@@ -354,6 +338,7 @@ export class Live {
 
   #tick(now: number): void {
     this.nowMs = now;
+    this.beats.begin();
     this.perSecond = this.#rate.perSecond(now);
     this.curve = this.#rate.series(now);
     this.feeds = eachFeed((name) => {
@@ -368,6 +353,11 @@ export class Live {
     // Rows that come and go one by one are in their places at once, a flood of them now and then.
     if (order && this.items.size < LARGE) this.orderVersion += 1;
     else this.#resort.ask();
+    for (const [index, of] of LEVELS.entries()) {
+      if (this.items.size >= LARGE) this.#relevel[index]!.later();
+      else if (order) this.levelVersions[of] += 1;
+      else this.#relevel[index]!.ask();
+    }
   }
 
   #touchPrices(order: boolean): void {

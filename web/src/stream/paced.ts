@@ -2,7 +2,8 @@ import { browserClock, type Clock } from "./clock";
 
 /**
  * Does something at once when asked, but no more than once in `everyMs`; what is asked in between is done with the next beat
- * of the clock. Beats are the same for all, so what waits in many places is drawn in one frame.
+ * of the clock. Beats are the same for all, so what waits in many places is drawn in one frame; what is much has a beat of its
+ * own, `offsetMs` later, so that no frame has to draw everything.
  */
 export class Paced {
   #lastAtMs = -Infinity;
@@ -12,6 +13,7 @@ export class Paced {
     private readonly everyMs: number,
     private readonly act: () => void,
     private readonly clock: Clock = browserClock,
+    private readonly offsetMs = 0,
   ) {}
 
   ask(): void {
@@ -21,8 +23,15 @@ export class Paced {
       this.#run();
       return;
     }
+    this.later();
+  }
+
+  /** Waits for its beat, however long nothing was asked for. */
+  later(): void {
+    if (this.#waiting) return;
+    const now = this.clock.now();
     this.#waiting = true;
-    this.clock.after(this.everyMs - (now % this.everyMs), () => {
+    this.clock.after(this.everyMs - ((now + this.everyMs - this.offsetMs) % this.everyMs), () => {
       this.#waiting = false;
       this.#run();
     });

@@ -57,6 +57,18 @@ describe("paced", () => {
     paced.ask();
     expect(acts).toBe(3);
   });
+
+  it("has a beat of its own, apart from the others", () => {
+    const clock = new FakeClock();
+    const at: number[] = [];
+    const paced = new Paced(1_000, () => at.push(clock.now() % 1_000), clock, 250);
+    clock.advance(10);
+    for (let i = 0; i < 4_000; i += 10) {
+      paced.ask();
+      clock.advance(10);
+    }
+    expect(at).toEqual([10, 250, 250, 250, 250]);
+  });
 });
 
 describe("frames", () => {
