@@ -15,6 +15,8 @@ const SECRETS: &[&str] = &[
     "password",
     "read_urls",
     "webhook_secret",
+    "hmac_secret_key",
+    "hmac_previous_secret_key",
 ];
 
 pub(super) fn without_secrets(raw: &Config) -> anyhow::Result<String> {

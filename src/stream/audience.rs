@@ -49,6 +49,13 @@ impl Audience {
         Self { id, spec: Arc::new(spec), watches, marks: SyncMutex::new(Arc::new([])) }
     }
 
+    /// Has what is published on its channels told within the process, too. A channel keeps the first ear that it is given.
+    pub fn overhear(&self, ear: mpsc::Sender<Arc<Publication>>) {
+        for watch in &self.watches {
+            let _ = watch.active.ear.set(ear.clone());
+        }
+    }
+
     pub fn spec(&self) -> &AudienceSpec {
         &self.spec
     }

@@ -201,7 +201,7 @@ impl Session {
         if !taken.await {
             return Ok(false);
         }
-        let sub = Sub { id: self.next_sub, server_side: false, ends_at_ms: grant.ends_at_ms, info: shown };
+        let sub = Sub { id: self.next_sub, server_side: false, ends_at_ms: grant.ends_at_ms, info: shown, poll: None };
         self.next_sub += 1;
         self.paging.remove(&request.channel);
         self.subs.insert(request.channel.clone(), sub);
