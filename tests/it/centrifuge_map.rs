@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::centrifuge_kit::{API_KEY, Client, Kind, now_s, server, token};
-use crate::support::{Fanfare, PATIENCE, Redis, Settings, WebSocket};
+use crate::centrifuge_kit::{Client, Kind, Raw, api, server};
+use crate::support::{Fanfare, Redis, Settings};
 
 const MAPS: &str = r#"
 [[namespaces]]
@@ -47,13 +44,6 @@ subscription_type = "map_users"
 allow_subscribe_for_client = true
 "#;
 
-async fn api(fanfare: &Fanfare, method: &str, body: Value) -> Value {
-    let url = format!("{}/api/{method}", fanfare.url());
-    let answer = reqwest::Client::new().post(url).header("x-api-key", API_KEY).json(&body).send().await.unwrap();
-    let mut answer: Value = answer.json().await.unwrap();
-    if answer["error"].is_null() { answer["result"].take() } else { answer }
-}
-
 async fn write(fanfare: &Fanfare, channel: &str, key: &str, data: Value) -> Value {
     let told = api(fanfare, "map_publish", json!({"channel": channel, "key": key, "data": data})).await;
     assert!(told["offset"].as_u64().unwrap() > 0, "{told}");
@@ -72,44 +62,6 @@ async fn state(fanfare: &Fanfare, channel: &str) -> BTreeMap<String, Value> {
         if cursor.is_empty() {
             return all;
         }
-    }
-}
-
-/// A connection that says what it likes.
-struct Raw {
-    socket: WebSocket,
-    id: u64,
-}
-
-impl Raw {
-    async fn connected(fanfare: &Fanfare) -> Self {
-        let mut raw = Self { socket: fanfare.ws("/connection/websocket").await, id: 0 };
-        raw.ask(json!({"connect": {"token": token(json!({"sub": "ann", "exp": now_s() + 600}))}})).await;
-        raw
-    }
-
-    async fn hear(&mut self) -> Value {
-        loop {
-            let text = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
-            let heard: Value = serde_json::from_str(text.to_text().unwrap()).unwrap();
-            if heard != json!({}) {
-                return heard;
-            }
-        }
-    }
-
-    async fn ask(&mut self, mut command: Value) -> Value {
-        self.id += 1;
-        command["id"] = self.id.into();
-        self.socket.send(Message::text(command.to_string())).await.unwrap();
-        let reply = self.hear().await;
-        assert_eq!(reply["id"], self.id, "{reply}");
-        reply
-    }
-
-    async fn subscribe(&mut self, request: Value) -> Value {
-        let mut reply = self.ask(json!({"subscribe": request})).await;
-        if reply["error"].is_null() { reply["subscribe"].take() } else { reply }
     }
 }
 

@@ -25,6 +25,11 @@ impl Channels {
         }
         Ok((channel, options.map.kind(), options))
     }
+
+    /// Whether whatever is published on the channel has a key.
+    pub fn is_keyed(&self, name: &str) -> bool {
+        self.options_of(name).is_ok_and(|(_, options)| options.subscription_type != SubscriptionType::Stream)
+    }
 }
 
 pub(super) fn failed(channel: &Channel) -> impl FnOnce(BrokerError) -> Fault {

@@ -301,3 +301,6 @@ impl Frames<'_> {
         made.get_or_insert_with(|| publication_frame(Shape { encoding, delta: Delta::Off }, self.told)).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
