@@ -22,6 +22,8 @@ pub struct AudienceSpec {
     pub pace: Pace,
     /// What the one channel is called to these subscribers, where that is not its own name.
     pub alias: Option<Channel>,
+    /// The server has put them on it. After a gap they cannot come back by themselves, so it is their session that is told.
+    pub by_server: bool,
 }
 
 /// How messages may become fewer.

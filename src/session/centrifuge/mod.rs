@@ -184,7 +184,7 @@ async fn begin(channels: &Channels, request: &Parts, opening: Opening) -> Result
     let held = admit::hold(sessions, request)?;
     let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
     let (filter, pace) = (Filter::default(), Pace::default());
-    let spec = AudienceSpec { feed: FEED, form, channels: Vec::new(), filter, pace, alias: None };
+    let spec = AudienceSpec { feed: FEED, form, channels: Vec::new(), filter, pace, alias: None, by_server: false };
     let audience = channels.node().audience(spec).await.map_err(Problem::internal)?;
     let (queue, inputs) = mpsc::channel(QUEUE);
     let signs = Arc::new(Signs::new(native, encoding == Encoding::Bare));

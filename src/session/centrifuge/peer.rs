@@ -98,7 +98,8 @@ impl Peer for Talker {
         };
         let refused = |why| Err(Close::Channels(why));
         if self.encoding.is_pong(message) {
-            return if self.signs.pong() { Ok(()) } else { refused(Disconnect::BadRequest) };
+            // Who only listens need not answer, and may.
+            return if self.signs.one_way || self.signs.pong() { Ok(()) } else { refused(Disconnect::BadRequest) };
         }
         if message.is_empty() {
             return refused(Disconnect::BadRequest);

@@ -123,7 +123,7 @@ impl Session {
             listened.extend(place.channel.presence().filter(|_| told));
             let form = Form::from(Dialect::Centrifuge(Shape { encoding: self.encoding, delta }));
             let (filter, pace, alias) = (filter.clone(), Pace::default(), place.alias.clone());
-            AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias }
+            AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias, by_server: server_side }
         };
         let audience = self.audience(spec(if patched { Delta::Fresh } else { Delta::Off })).await?;
         let then = if patched { Some(self.audience(spec(Delta::Patch)).await?) } else { None };

@@ -164,7 +164,9 @@ impl Session {
         let (options, encoding) = (place.options, self.encoding);
         let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
         let (channels, pace) = (vec![place.channel.clone()], Pace::default());
-        let audience = self.audience(AudienceSpec { feed: FEED, form, channels, filter, pace, alias: None }).await?;
+        let audience = self
+            .audience(AudienceSpec { feed: FEED, form, channels, filter, pace, alias: None, by_server: false })
+            .await?;
         let info = Arc::new(ShownInfo {
             connection: self.who.as_ref().and_then(|who| who.info.clone()),
             channel: raw(grant.info.as_ref()),

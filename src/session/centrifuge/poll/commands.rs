@@ -38,7 +38,7 @@ impl Session {
         let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
         let (listened, filter, pace) =
             (vec![place.channel.clone()], Filter::new(vec![Term::default()]), Pace::default());
-        let spec = AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias: None };
+        let spec = AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias: None, by_server: false };
         let audience = self.audience(spec).await?;
         let options = &place.options.shared_poll;
         if options.publish_enabled {
