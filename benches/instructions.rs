@@ -18,6 +18,7 @@ fn main() -> std::io::Result<()> {
         filter: Filter::default(),
         pace: Default::default(),
         alias: None,
+        by_server: false,
     };
     let specs = (0..CONNECTIONS).map(|i| spec(Dialect::ALL[i % Dialect::ALL.len()])).collect();
     let mut probe = Probe::new(specs)?;

@@ -26,6 +26,7 @@ fn spec(filter: Filter) -> AudienceSpec {
         filter,
         pace: Default::default(),
         alias: None,
+        by_server: false,
     }
 }
 

@@ -79,6 +79,9 @@ pub mod name {
     pub const PRESENCE_CHANGES: &str = "presence_changes";
     pub const PRESENCE_FAILURES: &str = "presence_failures";
     pub const PRESENCE_RESYNCS: &str = "presence_resyncs";
+    pub const POLL_REQUESTS: &str = "shared_poll_requests";
+    pub const POLL_ITEMS: &str = "shared_poll_items";
+    pub const POLL_DELIVERIES: &str = "shared_poll_deliveries";
 
     // http
     pub const HTTP_REQUESTS: &str = "http_requests";

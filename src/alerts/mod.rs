@@ -4,7 +4,6 @@
 //! a recipient and webhook, each with its own retries, so that a webhook that fails repeats no mail. A delivery is made
 //! at least once; its id is the same in every attempt.
 
-mod address; // which addresses a webhook may reach
 mod alert; // what is told, and its wording
 mod mail;
 mod options;

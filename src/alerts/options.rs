@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::address::is_private;
 use crate::auth::Secret;
+use crate::http::outbound::is_private;
 
 /// The mail server. Without a host no mail is sent.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -138,6 +138,7 @@ impl App {
             settings.namespaces.clone(),
             feeds::ALL.iter().map(|(_, feed)| *feed).collect(),
             Clock::system(),
+            metrics,
         );
         channels.named(own_name(&settings));
         tasks.spawn("orders to sessions", channels.clone().carry_out(tasks.stop()));

@@ -15,6 +15,8 @@ const SECRETS: &[&str] = &[
     "password",
     "read_urls",
     "webhook_secret",
+    "hmac_secret_key",
+    "hmac_previous_secret_key",
 ];
 
 pub(super) fn without_secrets(raw: &Config) -> anyhow::Result<String> {
@@ -56,6 +58,13 @@ fn shown(key: &str, value: Value) -> String {
         ValueKind::Array(list) => {
             let list: Vec<String> = list.into_iter().map(|value| shown(key, value)).collect();
             format!("[{}]", list.join(", "))
+        }
+        ValueKind::Table(table) => {
+            let mut entries: Vec<_> = table.into_iter().collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let entries: Vec<_> =
+                entries.into_iter().map(|(key, value)| format!("{key} = {}", shown(&key, value))).collect();
+            format!("{{ {} }}", entries.join(", "))
         }
         // What came from the environment is text, also where it is a number.
         ValueKind::String(text) if text.parse::<f64>().is_ok() || text == "true" || text == "false" => text,

@@ -6,6 +6,7 @@ pub mod cache; // answers that are kept while their rows stay
 pub mod guard;
 pub mod layers;
 pub mod limits;
+pub mod outbound; // what this server asks of others
 pub mod server;
 pub mod tls; // ended in front of everything else
 

@@ -166,6 +166,7 @@ pub(super) fn audience_spec(
         filter,
         pace: Pace { when_full, interval_ms: wishes.interval_ms, folds: feed.folds },
         alias: None,
+        by_server: false,
     }
 }
 

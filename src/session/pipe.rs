@@ -3,6 +3,8 @@
 //! The hub writes to sockets, so such a client's socket is one end of a pair, and what comes out of the other is the
 //! body. Its budget, its books and its end are those of every client.
 
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
 
@@ -11,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::BytesMut;
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::upgrade::CLIENT;
@@ -55,17 +58,25 @@ pub(super) fn answer(
 
 /// What the hub has written since, behind what `part` holds; `false`: there will be no more.
 pub(super) async fn read(socket: &UnixStream, part: &mut BytesMut) -> std::io::Result<bool> {
+    // Nothing is held while nothing comes.
+    if part.is_empty() {
+        *part = BytesMut::new();
+    }
     loop {
-        // Nothing is held while nothing comes.
-        if part.is_empty() {
-            *part = BytesMut::new();
-        }
         socket.readable().await?;
-        part.reserve(PART_BYTES);
-        match socket.try_read_buf(part) {
-            Ok(length) => return Ok(length > 0),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        let mut length = None;
+        let mut room = [const { MaybeUninit::uninit() }; PART_BYTES];
+        let read = socket.try_io(Interest::READABLE, || {
+            let (read, _) = rustix::io::read(socket, &mut room[..])?;
+            part.extend_from_slice(read);
+            length = Some(read.len());
+            // Less than there was room for: there is no more now, which the next call need not ask the kernel to know.
+            if (1..PART_BYTES).contains(&read.len()) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (length, read) {
+            (Some(length), _) => return Ok(length > 0),
+            (None, Err(error)) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            (None, _) => {}
         }
     }
 }

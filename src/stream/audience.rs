@@ -22,6 +22,8 @@ pub struct AudienceSpec {
     pub pace: Pace,
     /// What the one channel is called to these subscribers, where that is not its own name.
     pub alias: Option<Channel>,
+    /// The server has put them on it. After a gap they cannot come back by themselves, so it is their session that is told.
+    pub by_server: bool,
 }
 
 /// How messages may become fewer.
@@ -47,6 +49,13 @@ impl Audience {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Self { id, spec: Arc::new(spec), watches, marks: SyncMutex::new(Arc::new([])) }
+    }
+
+    /// Has what is published on its channels told within the process, too. A channel keeps the first ear that it is given.
+    pub fn overhear(&self, ear: mpsc::Sender<Arc<Publication>>) {
+        for watch in &self.watches {
+            let _ = watch.active.ear.set(ear.clone());
+        }
     }
 
     pub fn spec(&self) -> &AudienceSpec {

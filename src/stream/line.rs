@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::history::{History, HistoryOptions, Seen};
-use super::{Mark, Position, Publication};
+use super::{MapNote, Mark, Position, Publication};
 
 pub(super) struct Line {
     /// `None` until the broker has said where the channel stands.
@@ -61,9 +61,15 @@ impl Line {
         }
     }
 
-    /// The newest that is kept.
-    pub fn last(&self) -> Option<&Arc<Publication>> {
-        self.history.iter().next_back()
+    /// What its subscribers have that a patch to this one can go by: the newest, or of a map the newest of the key.
+    pub fn base_of(&self, publication: &Publication) -> Option<&Arc<Publication>> {
+        let Some(note) = MapNote::of(&publication.tags) else { return self.history.iter().next_back() };
+        if note.removed {
+            return None;
+        }
+        let of_key = |known: &&Arc<Publication>| MapNote::of(&known.tags).is_some_and(|known| known.key == note.key);
+        let newest = self.history.iter().rev().find(of_key)?;
+        MapNote::of(&newest.tags).is_some_and(|newest| !newest.removed).then_some(newest)
     }
 
     pub fn find(&self, position: &Position) -> Option<&Arc<Publication>> {

@@ -157,7 +157,7 @@ impl Publication {
         };
         let offset = shared.map_or(0, |position| position.offset);
         let base = self.base.get().map(|base| &base[..]);
-        let told = Told { channel, data: &self.data, offset, tags, base, info, key: "", removed: false };
+        let told = Told { channel, data: &self.data, offset, tags, base, info, key: "", removed: false, version: 0 };
         match MapNote::of(tags) {
             None => told,
             Some(MapNote { key, removed, streams }) => {

@@ -59,6 +59,25 @@ pub struct Stand {
     pub recovered: Option<Vec<Arc<Publication>>>,
 }
 
+impl Audience {
+    /// Waits until this node has delivered what the first channel said up to there; `false`: that takes too long.
+    pub async fn reaches(&self, position: &Position) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let Some(watch) = self.watches.first() else { return false };
+        loop {
+            let mark = watch.active.line.lock().await.mark().cloned();
+            let there = |mark: Mark| mark.shared.epoch == position.epoch && mark.shared.offset >= position.offset;
+            if mark.is_some_and(there) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
 impl Node {
     /// Puts a client on the channels of an audience. `reply` makes the frame that goes before everything else of them, or
     /// `None` where the client is not to be subscribed after all; that is answered as `false`.

@@ -1,5 +1,6 @@
 // An official `centrifuge` client that does what it is told on its input and tells what happens on its output, a JSON
 // object a line each: {"call":"subscribe","channel":"news"} is answered by {"answer":…} or {"error":…}.
+import { createHash, createHmac } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
@@ -19,6 +20,15 @@ const back = (data) => (data instanceof Uint8Array ? (data.length ? JSON.parse(d
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const told = (one) => ({ data: back(one.data), offset: one.offset, tags: one.tags, info: shown(one.info), channel: one.channel });
 const shown = (info) => info && { user: info.user, client: info.client, connInfo: back(info.connInfo), chanInfo: back(info.chanInfo) };
+
+// What a back end makes that lets a user track keys: until then, of this channel, in this order.
+const sign = ({ secret, user, channel, ttl }, keys) => {
+  const issued = Math.floor(Date.now() / 1000);
+  const ends = ttl ? issued + ttl : 0;
+  const hash = createHash('sha256').update(keys.join('\0')).digest('hex');
+  const hmac = createHmac('sha256', secret).update([issued, ends, user, channel, hash].join('\0')).digest('hex');
+  return `${issued}:${ends}:${hmac}`;
+};
 
 let client;
 const subs = new Map();
@@ -68,6 +78,33 @@ const calls = {
       sub.on('unsubscribed', ({ code, reason }) => say({ event: 'unsubscribed', channel, code, reason }));
     }
     sub.subscribe();
+  },
+  // `revoked`: keys that are not signed, from the second time on.
+  async subscribe_poll({ channel, revoked = [], ...signing }) {
+    let times = 0;
+    const getSignature = async ({ keys }) => {
+      times += 1;
+      say({ event: 'signature wanted', channel, keys });
+      const signed = times > 1 ? keys.filter((key) => !revoked.includes(key)) : keys;
+      return { keys: signed, signature: sign({ channel, ...signing }, signed) };
+    };
+    const sub = subs.get(channel) ?? client.newSharedPollSubscription(channel, { minResubscribeDelay: 50, maxResubscribeDelay: 200, getSignature });
+    if (!subs.has(channel)) {
+      subs.set(channel, sub);
+      sub.on('subscribed', () => say({ event: 'subscribed', channel }));
+      sub.on('update', ({ key, data, removed, version }) => say({ event: 'update', channel, key, data: back(data), removed, version }));
+      sub.on('subscribing', ({ code, reason }) => say({ event: 'subscribing', channel, code, reason }));
+      sub.on('unsubscribed', ({ code, reason }) => say({ event: 'unsubscribed', channel, code, reason }));
+      sub.on('error', ({ type, error }) => say({ event: 'subscription error', channel, type, code: error.code }));
+    }
+    sub.subscribe();
+  },
+  async track({ channel, keys }) {
+    subs.get(channel).track(keys);
+  },
+  async untrack({ channel, keys }) {
+    subs.get(channel).untrack(keys);
+    return [...subs.get(channel).trackedKeys()];
   },
   map_publish: ({ channel, key, data }) => client.mapPublish(channel, key, out(data)),
   map_remove: ({ channel, key }) => client.mapRemove(channel, key),

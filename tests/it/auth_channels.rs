@@ -42,6 +42,11 @@ const CHANNELS: &[(&str, For)] = &[
     ("chat:room", For::Known),
     ("news", For::Known),
     ("chat:room#ann,eve", For::Ann),
+    ("board:x", For::Known),
+    ("votes:x", For::Known),
+    ("polled:x", For::Token),
+    ("$board:x", For::Token),
+    ("$votes:x", For::Token),
     ("private:x", For::Token),
     ("$chat:x", For::Token),
     ("system:control", For::Nobody),
@@ -64,13 +69,42 @@ allow_user_limited_channels = true
 
 [[namespaces]]
 name = "private"
+
+[[namespaces]]
+name = "board"
+subscription_type = "map"
+allow_subscribe_for_client = true
+
+[[namespaces]]
+name = "votes"
+subscription_type = "shared_poll"
+allow_subscribe_for_client = true
+shared_poll = { endpoint = "https://shop.example/poll" }
+
+[[namespaces]]
+name = "polled"
+subscription_type = "shared_poll"
+shared_poll = { endpoint = "https://shop.example/poll" }
 "#;
+
+/// What a client says that wants to be on the channel, or to publish there.
+fn of_its_kind(channel: &str, mut more: Value) -> Value {
+    let (kind, phase) = match channel.trim_start_matches('$').split(':').next() {
+        Some("board") => (1, 2),
+        Some("votes" | "polled") => (4, 0),
+        _ => (0, 0),
+    };
+    more["channel"] = channel.into();
+    (more["type"], more["phase"]) = (kind.into(), phase.into());
+    more
+}
 
 async fn server() -> Fanfare {
     let (_, path) = tempfile::Builder::new().suffix(".toml").tempfile().unwrap().keep().unwrap();
     std::fs::write(&path, NAMESPACES).unwrap();
     let settings = Settings::new()
         .env("SECRET_KEY", SECRET)
+        .env("FANFARE__CENTRIFUGE__SHARED_POLL__HMAC_SECRET_KEY", SECRET)
         .env("ALLOWED_ORIGINS", "https://shop.example")
         .env("FANFARE__AUTH__AUDIENCE", "shop")
         .env("FANFARE__AUTH__ISSUER", "id")
@@ -177,20 +211,21 @@ async fn every_channel_asks_who_it_is() {
                 For::Ann | For::Token => 103,
                 For::Nobody => 102,
             };
-            let got = ask(&mut socket, json!({"subscribe": {"channel": channel}})).await;
+            let got = ask(&mut socket, json!({"subscribe": of_its_kind(channel, json!({}))})).await;
             assert_eq!(got, expected, "{channel} by {subject}");
             if who == For::Nobody {
                 continue;
             }
             // What is not for clients stays so once one listens.
             if who != For::Token {
-                let publish = ask(&mut socket, json!({"publish": {"channel": channel, "data": {}}})).await;
+                let publish = json!({"publish": of_its_kind(channel, json!({"data": {}, "key": "a"}))});
+                let publish = ask(&mut socket, publish).await;
                 assert_eq!(publish, 103, "{channel} published on by {subject}");
             }
         }
         // A key for one channel opens that one.
         let mut scoped = connected(&fanfare, SCOPED).await.unwrap();
-        let got = ask(&mut scoped, json!({"subscribe": {"channel": channel}})).await;
+        let got = ask(&mut scoped, json!({"subscribe": of_its_kind(channel, json!({}))})).await;
         let expected = match who {
             _ if channel == "private:x" => 0,
             For::Nobody => 102,
@@ -214,7 +249,7 @@ async fn every_channel_asks_who_it_is() {
             all["sub"] = subject.into();
             let token = sign(secret, &all);
             let mut socket = connected(&fanfare, &token_of("ann", json!({}))).await.unwrap();
-            let got = ask(&mut socket, json!({"subscribe": {"channel": channel, "token": token}})).await;
+            let got = ask(&mut socket, json!({"subscribe": of_its_kind(channel, json!({"token": token}))})).await;
             assert_eq!(got, expected, "{channel} with a token that is {name}");
         }
         let mut none = claims("user", json!({"channel": channel}));
@@ -223,7 +258,7 @@ async fn every_channel_asks_who_it_is() {
         let payload = signed.split('.').nth(1).unwrap();
         let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
         let mut socket = connected(&fanfare, &token_of("ann", json!({}))).await.unwrap();
-        let got = ask(&mut socket, json!({"subscribe": {"channel": channel, "token": unsigned}})).await;
+        let got = ask(&mut socket, json!({"subscribe": of_its_kind(channel, json!({"token": unsigned}))})).await;
         assert_eq!(got, 103, "{channel} with a token that nobody signed");
     }
 }

@@ -165,6 +165,8 @@ async fn a_shutdown_is_told_and_the_one_way_hears_all() {
     say(&mut one_way, json!({"token": token(claims.clone())})).await;
     let first = hear(&mut one_way).await;
     assert!(first["connect"]["subs"]["private:x"].is_object(), "{first}");
+    // It need not answer pings, and may: that ends nothing.
+    say(&mut one_way, json!({})).await;
     let mut both = fanfare.ws("/connection/websocket").await;
     say(&mut both, json!({"id": 1, "connect": {"token": token(claims)}})).await;
     assert!(hear(&mut both).await["connect"]["subs"]["private:x"].is_object());
@@ -280,7 +282,15 @@ async fn a_gap_is_told_to_who_can_come_back_and_ends_the_others() {
             break assert_eq!(heard, json!({"push": {"channel": "chat:room", "unsubscribe": unsubscribe}}));
         }
     }
-    assert_eq!(closed(&mut put).await, (3010, "insufficient state".to_owned()));
+    // It cannot come back by itself, and is told one thing.
+    let ended = loop {
+        match timeout(PATIENCE, put.next()).await.unwrap() {
+            Some(Ok(Message::Text(text))) => assert!(!text.contains("unsubscribe"), "{text}"),
+            Some(Ok(Message::Close(Some(frame)))) => break (u16::from(frame.code), frame.reason.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ended, (3010, "insufficient state".to_owned()));
     subscribe(&mut own, "chat:room").await;
 }
 

@@ -4,11 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Fanfare, PATIENCE, Settings};
+use crate::support::{Fanfare, PATIENCE, Settings, WebSocket};
 
 pub const SECRET: &str = "a secret of at least thirty-two characters";
 pub const API_KEY: &str = "manager-key-of-the-tests-0123456789abcdef";
@@ -74,6 +76,52 @@ pub fn token(claims: Value) -> String {
 
 pub fn now_s() -> u64 {
     fanfare::clock::Clock::system().now().timestamp() as u64
+}
+
+/// A call of the server API: the result, or the whole answer where it is an error.
+pub async fn api(fanfare: &Fanfare, method: &str, body: Value) -> Value {
+    let url = format!("{}/api/{method}", fanfare.url());
+    let answer = reqwest::Client::new().post(url).header("x-api-key", API_KEY).json(&body).send().await.unwrap();
+    let mut answer: Value = answer.json().await.unwrap();
+    if answer["error"].is_null() { answer["result"].take() } else { answer }
+}
+
+/// A connection that says what it likes.
+pub struct Raw {
+    pub socket: WebSocket,
+    pub id: u64,
+}
+
+impl Raw {
+    pub async fn connected(fanfare: &Fanfare) -> Self {
+        let mut raw = Self { socket: fanfare.ws("/connection/websocket").await, id: 0 };
+        raw.ask(json!({"connect": {"token": token(json!({"sub": "ann", "exp": now_s() + 600}))}})).await;
+        raw
+    }
+
+    pub async fn hear(&mut self) -> Value {
+        loop {
+            let text = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
+            let heard: Value = serde_json::from_str(text.to_text().unwrap()).unwrap();
+            if heard != json!({}) {
+                return heard;
+            }
+        }
+    }
+
+    pub async fn ask(&mut self, mut command: Value) -> Value {
+        self.id += 1;
+        command["id"] = self.id.into();
+        self.socket.send(Message::text(command.to_string())).await.unwrap();
+        let reply = self.hear().await;
+        assert_eq!(reply["id"], self.id, "{reply}");
+        reply
+    }
+
+    pub async fn subscribe(&mut self, request: Value) -> Value {
+        let mut reply = self.ask(json!({"subscribe": request})).await;
+        if reply["error"].is_null() { reply["subscribe"].take() } else { reply }
+    }
 }
 
 /// Which client speaks.

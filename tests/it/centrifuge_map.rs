@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::centrifuge_kit::{API_KEY, Client, Kind, now_s, server, token};
-use crate::support::{Fanfare, PATIENCE, Redis, Settings, WebSocket};
+use crate::centrifuge_kit::{Client, Kind, Raw, api, server};
+use crate::support::{Fanfare, Redis, Settings};
 
 const MAPS: &str = r#"
 [[namespaces]]
@@ -47,13 +44,6 @@ subscription_type = "map_users"
 allow_subscribe_for_client = true
 "#;
 
-async fn api(fanfare: &Fanfare, method: &str, body: Value) -> Value {
-    let url = format!("{}/api/{method}", fanfare.url());
-    let answer = reqwest::Client::new().post(url).header("x-api-key", API_KEY).json(&body).send().await.unwrap();
-    let mut answer: Value = answer.json().await.unwrap();
-    if answer["error"].is_null() { answer["result"].take() } else { answer }
-}
-
 async fn write(fanfare: &Fanfare, channel: &str, key: &str, data: Value) -> Value {
     let told = api(fanfare, "map_publish", json!({"channel": channel, "key": key, "data": data})).await;
     assert!(told["offset"].as_u64().unwrap() > 0, "{told}");
@@ -72,44 +62,6 @@ async fn state(fanfare: &Fanfare, channel: &str) -> BTreeMap<String, Value> {
         if cursor.is_empty() {
             return all;
         }
-    }
-}
-
-/// A connection that says what it likes.
-struct Raw {
-    socket: WebSocket,
-    id: u64,
-}
-
-impl Raw {
-    async fn connected(fanfare: &Fanfare) -> Self {
-        let mut raw = Self { socket: fanfare.ws("/connection/websocket").await, id: 0 };
-        raw.ask(json!({"connect": {"token": token(json!({"sub": "ann", "exp": now_s() + 600}))}})).await;
-        raw
-    }
-
-    async fn hear(&mut self) -> Value {
-        loop {
-            let text = timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap();
-            let heard: Value = serde_json::from_str(text.to_text().unwrap()).unwrap();
-            if heard != json!({}) {
-                return heard;
-            }
-        }
-    }
-
-    async fn ask(&mut self, mut command: Value) -> Value {
-        self.id += 1;
-        command["id"] = self.id.into();
-        self.socket.send(Message::text(command.to_string())).await.unwrap();
-        let reply = self.hear().await;
-        assert_eq!(reply["id"], self.id, "{reply}");
-        reply
-    }
-
-    async fn subscribe(&mut self, request: Value) -> Value {
-        let mut reply = self.ask(json!({"subscribe": request})).await;
-        if reply["error"].is_null() { reply["subscribe"].take() } else { reply }
     }
 }
 
@@ -342,4 +294,80 @@ async fn maps_tell_who_is_on_a_channel() {
         "until its time is over"
     );
     assert_eq!(state(&fanfare, "clients:room:a").await, BTreeMap::new());
+}
+
+/// Patches to what the key was before: smaller than the whole, and the same in the end, whoever joins while others write.
+#[tokio::test]
+async fn changes_come_as_patches_to_the_same_key() {
+    let redis = Redis::start().await;
+    let namespace = r#"
+[[namespaces]]
+name = "notes"
+subscription_type = "map"
+allow_subscribe_for_client = true
+allow_tags_filter = true
+allowed_delta_types = ["fossil"]
+map = { mode = "persistent", stream_size = 500 }
+"#;
+    let reader = server(Settings::new().redis(&redis), namespace).await;
+    let writer = server(Settings::new().redis(&redis), namespace).await;
+    let text = |n: usize| json!({"text": format!("{}{n}{}", "日本語 ".repeat(60), "and so on ".repeat(60)), "n": n});
+    for key in 0..120 {
+        write(&writer, "notes:a", &format!("k{key}"), text(key)).await;
+    }
+    let mut raw = Raw::connected(&reader).await;
+    let request = json!({"channel": "notes:a", "type": 1, "phase": 2, "delta": "fossil", "limit": 200});
+    let live = raw.subscribe(request.clone()).await;
+    assert_eq!(live["delta"], true);
+    let first = &live["state"][0];
+    let whole: Value = serde_json::from_str(first["data"].as_str().unwrap()).unwrap();
+    assert_eq!(format!("k{}", whole["n"]), first["key"].as_str().unwrap());
+    for (key, n, patched) in
+        [("k1", 200, false), ("k2", 200, false), ("k1", 201, true), ("new", 1, false), ("new", 2, true)]
+    {
+        write(&writer, "notes:a", key, text(n)).await;
+        let told = raw.hear().await["push"]["pub"].take();
+        assert_eq!((&told["key"], told["delta"] == true), (&json!(key), patched), "{n}");
+        let length = told["data"].as_str().unwrap().len();
+        assert!(if patched { length < 60 } else { length > 1_000 }, "{told}");
+    }
+    api(&writer, "map_remove", json!({"channel": "notes:a", "key": "new"})).await;
+    let told = raw.hear().await["push"]["pub"].take();
+    assert_eq!((&told["removed"], &told["delta"], &told["data"]), (&json!(true), &Value::Null, &Value::Null), "{told}");
+    write(&writer, "notes:a", "new", text(3)).await;
+    assert_eq!(raw.hear().await["push"]["pub"]["delta"], Value::Null, "there is nothing before it");
+    raw.ask(json!({"unsubscribe": {"channel": "notes:a"}})).await;
+    let mut filtered = request;
+    filtered["tf"] = json!({"key": "a", "cmp": "nex"});
+    assert_eq!(raw.subscribe(filtered).await["delta"], Value::Null, "not with a filter");
+
+    let (node, url) = (writer.url(), format!("{}/api/map_publish", writer.url()));
+    let writing = tokio::spawn(async move {
+        let http = reqwest::Client::new();
+        for n in 1_000..1_600 {
+            let body = json!({"channel": "notes:a", "key": format!("k{}", n % 7), "data": text(n)});
+            let sent = http.post(&url).header("x-api-key", crate::centrifuge_kit::API_KEY).json(&body).send().await;
+            assert_eq!(sent.unwrap().status(), 200, "{node}");
+        }
+    });
+    let mut clients = Vec::new();
+    for kind in [Kind::Js, Kind::JsProtobuf, Kind::JsHttpStream, Kind::Js] {
+        let mut client = Client::connected(kind, &reader, "ann").await;
+        let options = json!({"delta": "fossil", "mapPageSize": 100});
+        client.call(json!({"call": "subscribe_map", "channel": "notes:a", "options": options})).await.unwrap();
+        let sync = client.event("sync").await["entries"].take();
+        let mut map = BTreeMap::new();
+        apply(&mut map, &sync);
+        clients.push((client, map));
+    }
+    writing.await.unwrap();
+    write(&writer, "notes:a", "end", json!("of it")).await;
+    let expected = state(&reader, "notes:a").await;
+    for (client, map) in &mut clients {
+        while !map.contains_key("end") {
+            let told = client.event("update").await;
+            apply(map, &json!([told]));
+        }
+        assert_eq!(*map, expected);
+    }
 }

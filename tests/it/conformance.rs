@@ -79,6 +79,7 @@ impl House {
             filter: Default::default(),
             pace: Default::default(),
             alias: None,
+            by_server: false,
         };
         let audience = self.node.audience(spec).await.unwrap();
         let connected = self.node.connect(audience, Box::new(Echo(deflate)), Joining::default()).await;

@@ -19,6 +19,7 @@ mod centrifuge_codes;
 mod centrifuge_http;
 mod centrifuge_kit;
 mod centrifuge_map;
+mod centrifuge_poll;
 mod centrifuge_server;
 mod chaos_disk;
 mod chaos_nodes;

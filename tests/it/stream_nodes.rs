@@ -61,6 +61,7 @@ async fn a_handshake_under_way_when_the_node_ends_is_told_too() {
         filter: Default::default(),
         pace: Default::default(),
         alias: None,
+        by_server: false,
     };
     // Places whose sockets have not come keep the shards waiting.
     let mut tickets = Vec::new();

@@ -19,8 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["auth", "stream", "db", "clock", "telemetry"]),
     ("session", &["stream", "wire", "auth", "http", "clock", "telemetry"]),
     ("feeds", &["stream", "db", "series", "queue", "auth", "http", "clock", "telemetry", "tasks"]),
-    // Of `auth` only `Secret`: options hold passwords.
-    ("alerts", &["queue", "db", "auth", "clock", "telemetry", "tasks"]),
+    // Of `auth` only `Secret`: options hold passwords. Of `http` only `outbound`.
+    ("alerts", &["queue", "db", "auth", "http", "clock", "telemetry", "tasks"]),
     (
         "admin",
         &[

@@ -138,6 +138,7 @@ impl ServerApi {
                 Ok(json!({ "nodes": self.0.channels.nodes() }))
             }
             method if method.starts_with("map_") => self.map(caller, method, request).await,
+            "shared_poll_publish" => self.poll_publish(caller, request).await,
             _ => Err(Fault::MethodNotFound.into()),
         }
     }
@@ -167,8 +168,8 @@ impl ServerApi {
     async fn publish_on(&self, caller: &Identity, name: &str, message: Outgoing, kept: bool) -> Result<Value, Refusal> {
         let channel = Channel::new(name).map_err(|_| Fault::BadRequest)?;
         may(caller, caller.may_publish(name) && channel != control_channel())?;
-        // What changes a map has a key.
-        if self.0.channels.map_of(name).is_ok() || !self.0.channels.fits(name, &message.data) {
+        // What changes a map, or is polled for, has a key.
+        if self.0.channels.is_keyed(name) || !self.0.channels.fits(name, &message.data) {
             return Err(Fault::BadRequest.into());
         }
         let node = self.0.channels.node();

@@ -2,6 +2,7 @@
 
 mod maps; // the newest value of each key
 mod methods; // what each method does
+mod polled; // keys that are polled for
 pub mod routes;
 
 use std::sync::Arc;

@@ -52,12 +52,15 @@ impl Session {
         }
         let channels = self.channels.clone();
         let place = channels.place(&request.channel)?;
-        let on_map = place.options.subscription_type != SubscriptionType::Stream;
-        if request.r#type == 1 && on_map {
+        let kind = place.options.subscription_type;
+        if kind == SubscriptionType::SharedPoll {
+            return Err(Fault::PermissionDenied.into());
+        }
+        if request.r#type == 1 && kind.is_map() {
             return self.publish_on_map(id, place, request).await;
         }
         let PublishRequest { channel: name, data, r#type, .. } = request;
-        if data.is_empty() || r#type != 0 || on_map {
+        if data.is_empty() || r#type != 0 || kind.is_map() {
             return Err(Fault::BadRequest.into());
         }
         if !place.may_publish(self.asking(&name)) || place.channel == super::control_channel() {

@@ -11,6 +11,7 @@ mod nodes; // who else there is, and who is on which channels
 mod options;
 mod orders; // what back ends tell sessions
 mod peer; // the shard's end of a session
+mod poll; // what back ends answer about keys
 mod rules; // what a channel's name means, and who may do what there
 mod session; // the task of one connection
 mod subscribe; // a channel for the client
@@ -21,6 +22,7 @@ pub use map::{ClientKey, MapMode, MapOptions, SubscriptionType, check_key};
 pub use nodes::NodeInfo;
 pub use options::{CentrifugeOptions, ChannelOptions, ChannelOptionsError, check};
 pub use orders::{Order, Target, control_channel};
+pub use poll::{PollItem, PollOptions, SharedPollOptions};
 pub use rules::tag_filter;
 
 use std::collections::HashMap;
@@ -36,6 +38,7 @@ use self::emulation::Inlet;
 use self::nodes::Nodes;
 use self::orders::Known;
 use self::peer::{Signs, Talker};
+use self::poll::Polls;
 use self::session::{Line, Session};
 use super::admit;
 use super::upgrade::{Answer, Sessions, accept_key, adopt, switch};
@@ -43,6 +46,7 @@ use crate::auth::AuthError;
 use crate::clock::Clock;
 use crate::http::{Problem, guard};
 use crate::stream::{AudienceSpec, FeedSpec, Filter, HistoryOptions, Joining, Node, Pace, Ticket};
+use crate::telemetry::Registry;
 use crate::wire::centrifuge::{Delta, Encoding, Shape};
 use crate::wire::{Dialect, Form};
 
@@ -71,6 +75,7 @@ pub(super) struct Shared {
     /// What the parts of channels' names behind the namespace have to be, by namespace.
     regexes: HashMap<String, Regex>,
     check: OnceLock<Box<MessageCheck>>,
+    polls: Polls,
 }
 
 /// Whether a message may be published on a channel.
@@ -84,7 +89,9 @@ impl Channels {
         namespaces: Vec<ChannelOptions>,
         feeds: Vec<&'static FeedSpec>,
         clock: Clock,
+        metrics: &mut Registry,
     ) -> Self {
+        let polls = Polls::new(&options.shared_poll, clock.clone(), metrics);
         let history: HistoryOptions = sessions.node().hub().options().history.clone();
         let patterns = namespaces.iter().chain([&without_namespace]);
         let regexes = patterns.filter_map(|one| Some((one.name.clone(), one.regex()?)));
@@ -103,6 +110,7 @@ impl Channels {
             nodes: Nodes::new(),
             regexes,
             check: OnceLock::new(),
+            polls,
         }))
     }
 
@@ -176,7 +184,7 @@ async fn begin(channels: &Channels, request: &Parts, opening: Opening) -> Result
     let held = admit::hold(sessions, request)?;
     let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
     let (filter, pace) = (Filter::default(), Pace::default());
-    let spec = AudienceSpec { feed: FEED, form, channels: Vec::new(), filter, pace, alias: None };
+    let spec = AudienceSpec { feed: FEED, form, channels: Vec::new(), filter, pace, alias: None, by_server: false };
     let audience = channels.node().audience(spec).await.map_err(Problem::internal)?;
     let (queue, inputs) = mpsc::channel(QUEUE);
     let signs = Arc::new(Signs::new(native, encoding == Encoding::Bare));

@@ -6,6 +6,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::map::{MapOptions, SubscriptionType};
+use super::poll::{PollOptions, SharedPollOptions};
 use crate::stream::HistoryOptions;
 
 /// Settings of connections.
@@ -26,6 +27,8 @@ pub struct CentrifugeOptions {
     pub stale_after_ms: u64,
     /// How long after its end a connection or a subscription waits to be refreshed.
     pub expired_after_ms: u64,
+    /// How back ends are polled.
+    pub shared_poll: SharedPollOptions,
 }
 
 impl Default for CentrifugeOptions {
@@ -38,6 +41,7 @@ impl Default for CentrifugeOptions {
             max_publications: 300,
             stale_after_ms: 10_000,
             expired_after_ms: 25_000,
+            shared_poll: SharedPollOptions::default(),
         }
     }
 }
@@ -89,10 +93,13 @@ pub struct ChannelOptions {
     pub allow_tags_filter: bool,
     /// Whether clients may publish any JSON (`json`, the default) or objects only.
     pub publication_data_format: DataFormat,
-    /// `map`: subscribers get the newest value of each key; `map_clients` and `map_users`: of who is on another channel.
+    /// `map`: subscribers get the newest value of each key; `map_clients` and `map_users`: of who is on another channel;
+    /// `shared_poll`: what a back end answers about the keys that they name.
     pub subscription_type: SubscriptionType,
     /// How maps are kept.
     pub map: MapOptions,
+    /// Which back end is polled, and how.
+    pub shared_poll: PollOptions,
     /// `<prefix><channel>` is the map of who is on a channel of this namespace, by connection. Empty: there is none.
     pub map_clients_presence_channel_prefix: String,
     /// The same by user.
@@ -139,6 +146,8 @@ pub enum ChannelOptionsError {
     NoCache(String),
     #[error("{0}: map: {1}")]
     Map(String, &'static str),
+    #[error("{0}: shared_poll: {1}")]
+    Poll(String, String),
     #[error("{0}: {1:?} begins no channel of a namespace with this subscription_type")]
     MapPrefix(String, String),
     #[error("centrifuge: every bound but max_connections_per_user is at least 1")]
@@ -178,7 +187,7 @@ impl ChannelOptions {
         self.channel_regex.as_deref().and_then(|regex| Regex::new(regex).ok())
     }
 
-    fn check(&self, history: &HistoryOptions) -> Result<(), ChannelOptionsError> {
+    fn check(&self, of_all: &CentrifugeOptions, history: &HistoryOptions) -> Result<(), ChannelOptionsError> {
         let name = || if self.name.is_empty() { "channel".to_owned() } else { format!("namespaces: {}", self.name) };
         if (self.history_size > 0) != (self.history_ttl_s > 0) {
             return Err(ChannelOptionsError::HalfHistory(name()));
@@ -199,8 +208,11 @@ impl ChannelOptions {
         if self.allowed_delta_types.iter().any(|kind| kind != "fossil") {
             return Err(ChannelOptionsError::Delta(name()));
         }
-        if self.subscription_type != SubscriptionType::Stream {
+        if self.subscription_type.is_map() {
             self.map.check(self.subscription_type, history).map_err(|why| ChannelOptionsError::Map(name(), why))?;
+        }
+        if self.subscription_type == SubscriptionType::SharedPoll {
+            self.shared_poll.check(&of_all.shared_poll).map_err(|why| ChannelOptionsError::Poll(name(), why))?;
         }
         Ok(())
     }
@@ -220,7 +232,7 @@ pub fn check(
     if !channel.name.is_empty() {
         return Err(ChannelOptionsError::Named);
     }
-    channel.check(history)?;
+    channel.check(options, history)?;
     for (index, namespace) in namespaces.iter().enumerate() {
         let name = &namespace.name;
         if name.len() < 2 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
@@ -232,7 +244,7 @@ pub fn check(
         if namespaces[..index].iter().any(|other| other.name == *name) {
             return Err(ChannelOptionsError::Twice(name.clone()));
         }
-        namespace.check(history)?;
+        namespace.check(options, history)?;
     }
     for of in namespaces.iter().chain([channel]) {
         let clients = (&of.map_clients_presence_channel_prefix, SubscriptionType::MapClients);

@@ -63,7 +63,13 @@ impl Signs {
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Subscriptions that the hub has ended since the last call.
+    /// A subscription has been ended, and the client told.
+    pub fn evict(&self, subscription: u64) {
+        self.evicted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(subscription);
+        self.look.notify_one();
+    }
+
+    /// Subscriptions that have been ended since the last call.
     pub fn evicted(&self) -> Vec<u64> {
         std::mem::take(&mut *self.evicted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
@@ -92,7 +98,8 @@ impl Peer for Talker {
         };
         let refused = |why| Err(Close::Channels(why));
         if self.encoding.is_pong(message) {
-            return if self.signs.pong() { Ok(()) } else { refused(Disconnect::BadRequest) };
+            // Who only listens need not answer, and may.
+            return if self.signs.one_way || self.signs.pong() { Ok(()) } else { refused(Disconnect::BadRequest) };
         }
         if message.is_empty() {
             return refused(Disconnect::BadRequest);
@@ -122,7 +129,6 @@ impl Peer for Talker {
     }
 
     fn evicted(&mut self, subscription: u64) {
-        self.signs.evicted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(subscription);
-        self.signs.look.notify_one();
+        self.signs.evict(subscription);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::Channels;
 use super::connect::Who;
 use super::peer::{Input, Signs};
+use super::poll::PollSub;
 use super::rules::Asking;
 use crate::auth::Identity;
 use crate::stream::{Client, ShownInfo};
@@ -51,6 +52,8 @@ pub(super) struct Sub {
     /// When its token ends, in milliseconds since 1970.
     pub ends_at_ms: Option<i64>,
     pub info: Option<Arc<ShownInfo>>,
+    /// The keys that it tracks, where it is one of those.
+    pub poll: Option<PollSub>,
 }
 
 pub(super) struct Session {
@@ -65,6 +68,8 @@ pub(super) struct Session {
     pub who: Option<Who>,
     pub subs: HashMap<String, Sub>,
     pub next_sub: u64,
+    /// Keys that it tracks, on all channels.
+    pub tracked: Arc<AtomicUsize>,
     /// Maps that the client catches up with by pages, and since when.
     pub paging: HashMap<String, Instant>,
     /// When it is to be written down anew where maps tell who is there.
@@ -108,6 +113,7 @@ impl Session {
             who: None,
             subs: HashMap::new(),
             next_sub: 1,
+            tracked: Arc::default(),
             paging: HashMap::new(),
             renews_at: None,
             failed: false,

@@ -65,8 +65,10 @@ impl Session {
         if request.r#type != kind.number() {
             return Err(Fault::PermissionDenied.into());
         }
-        if kind != SubscriptionType::Stream {
-            return self.subscribe_map(id, request).await;
+        match kind {
+            SubscriptionType::Stream => {}
+            SubscriptionType::SharedPoll => return self.subscribe_poll(id, request).await,
+            _ => return self.subscribe_map(id, request).await,
         }
         let encoding = self.encoding;
         let wish = Wish { request, server: None, whole: false };
@@ -121,7 +123,7 @@ impl Session {
             listened.extend(place.channel.presence().filter(|_| told));
             let form = Form::from(Dialect::Centrifuge(Shape { encoding: self.encoding, delta }));
             let (filter, pace, alias) = (filter.clone(), Pace::default(), place.alias.clone());
-            AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias }
+            AudienceSpec { feed: FEED, form, channels: listened, filter, pace, alias, by_server: server_side }
         };
         let audience = self.audience(spec(if patched { Delta::Fresh } else { Delta::Off })).await?;
         let then = if patched { Some(self.audience(spec(Delta::Patch)).await?) } else { None };
@@ -161,7 +163,7 @@ impl Session {
         if !taken.await {
             return Err(Fault::Unrecoverable.into());
         }
-        let sub = Sub { id: self.next_sub, server_side, ends_at_ms: grant.ends_at_ms, info: shown };
+        let sub = Sub { id: self.next_sub, server_side, ends_at_ms: grant.ends_at_ms, info: shown, poll: None };
         self.next_sub += 1;
         self.subs.insert(request.channel.clone(), sub);
         self.attend_maps(&request.channel).await;
@@ -206,7 +208,7 @@ impl Session {
 
     pub(super) async fn sub_refresh(&mut self, id: u32, request: SubRefreshRequest) -> Result<(), Failed> {
         if request.r#type != 0 {
-            return Err(Fault::NotAvailable.into());
+            return self.track(id, request).await;
         }
         if request.channel.is_empty() || request.token.is_empty() {
             return Err(Disconnect::BadRequest.into());
@@ -223,7 +225,12 @@ impl Session {
             sub.ends_at_ms = ends_at_ms;
         }
         let (expires, ttl) = lifetime(ends_at_ms, now);
-        self.reply(Reply { id, sub_refresh: Some(SubRefreshResult { expires, ttl }), ..Reply::default() }).await;
+        self.reply(Reply {
+            id,
+            sub_refresh: Some(SubRefreshResult { expires, ttl, items: Vec::new() }),
+            ..Reply::default()
+        })
+        .await;
         Ok(())
     }
 
@@ -339,5 +346,6 @@ pub(super) fn tell(publication: &Publication, name: &str) -> wire::Publication {
         delta: false,
         key: told.key.to_owned(),
         removed: told.removed,
+        version: 0,
     }
 }

@@ -206,6 +206,9 @@ impl Cohorts {
                 return;
             }
             cohort.last_staged = self.staged;
+            if spec.by_server && publication.restart.is_some() && spec.form.shape().is_some() {
+                return self.broken.push(key);
+            }
             // Of what the channel protocol has no word for, its cohorts get nothing.
             let push = spec.form.shape().map(|_| publication.frame_for(spec, metrics));
             if push.as_ref().is_some_and(Bytes::is_empty) {

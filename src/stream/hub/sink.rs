@@ -54,9 +54,9 @@ impl Sink for Hub {
         };
         let mut line = active.line.lock().await;
         if active.wants_patches()
-            && let Some(last) = line.last()
+            && let Some(base) = line.base_of(&publication)
         {
-            publication.set_base(last.data.clone());
+            publication.set_base(base.data.clone());
         }
         if let Some(ear) = active.ear.get() {
             // Whoever listens within the process is behind by that much, or gone.

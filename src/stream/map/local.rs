@@ -1,6 +1,6 @@
 //! Maps within the process: gone with it, as its channels' numbering is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,12 +24,48 @@ pub(in crate::stream) struct Local {
 #[derive(Default)]
 struct Map {
     entries: BTreeMap<String, Entry>,
+    /// Keys that end, the first to end first: each of `entries` that has an end, and no other.
+    ends: BTreeSet<(Instant, Arc<str>)>,
 }
 
 struct Entry {
     publication: Arc<Publication>,
-    ends_at: Option<Instant>,
+    end: Option<(Instant, Arc<str>)>,
     version: (u64, String),
+}
+
+impl Map {
+    fn insert(&mut self, key: &str, publication: Arc<Publication>, ends_at: Option<Instant>, version: (u64, String)) {
+        let end = ends_at.map(|at| (at, Arc::<str>::from(key)));
+        self.ends.extend(end.clone());
+        if let Some(before) = self.entries.insert(key.to_owned(), Entry { publication, end: end.clone(), version })
+            && before.end != end
+        {
+            before.end.map(|end| self.ends.remove(&end));
+        }
+    }
+
+    /// The key lives on.
+    fn renew(&mut self, key: &str, ends_at: Option<Instant>) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        if let Some(before) = std::mem::replace(&mut entry.end, ends_at.map(|at| (at, key.into()))) {
+            self.ends.remove(&before);
+        }
+        self.ends.extend(entry.end.clone());
+        true
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(end) = self.entries.remove(key).and_then(|entry| entry.end) {
+            self.ends.remove(&end);
+        }
+    }
+
+    /// Keys whose time is over, some of them.
+    fn ended(&self, now: Instant) -> Vec<String> {
+        let ended = self.ends.iter().take_while(|(at, _)| *at <= now);
+        ended.take(AT_ONCE).map(|(_, key)| key.to_string()).collect()
+    }
 }
 
 impl Local {
@@ -64,18 +100,13 @@ impl Local {
     ) -> Result<(), BrokerError> {
         for key in keys {
             self.publish(channel, kind, &MapWrite { key: key.clone(), ..MapWrite::default() }).await?;
-            map.entries.remove(&key);
+            map.remove(&key);
         }
         Ok(())
     }
 
     async fn remove_ended(&self, channel: &Channel, kind: MapKind, map: &mut Map) -> Result<(), BrokerError> {
-        if kind.key_ttl.is_none() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let ended = map.entries.iter().filter(|(_, entry)| entry.ends_at.is_some_and(|at| at <= now));
-        let ended: Vec<String> = ended.take(AT_ONCE).map(|(key, _)| key.clone()).collect();
+        let ended = map.ended(Instant::now());
         self.remove(channel, kind, map, ended).await
     }
 
@@ -117,10 +148,7 @@ impl MapStore for Local {
         let mut map = entry.lock().await;
         self.remove_ended(channel, kind, &mut map).await?;
         let ends_at = kind.key_ttl.map(|ttl| Instant::now() + ttl);
-        if write.renew
-            && let Some(entry) = map.entries.get_mut(&write.key)
-        {
-            entry.ends_at = ends_at;
+        if write.renew && map.renew(&write.key, ends_at) {
             self.tidy(channel, map);
             return self.suppressed(channel, Written::RENEWED).await;
         }
@@ -136,9 +164,9 @@ impl MapStore for Local {
         }
         if write.data.is_some() {
             let version = (write.version, write.version_epoch);
-            map.entries.insert(write.key, Entry { publication, ends_at, version });
+            map.insert(&write.key, publication, ends_at, version);
         } else {
-            map.entries.remove(&write.key);
+            map.remove(&write.key);
         }
         self.tidy(channel, map);
         Ok(Written { position, suppressed: None })
@@ -181,8 +209,41 @@ impl MapStore for Local {
         let entry = self.map(channel);
         let mut map = entry.lock().await;
         self.remove_ended(channel, kind, &mut map).await?;
-        let next = map.entries.values().filter_map(|entry| entry.ends_at).min();
+        let next = map.ends.first().map(|(at, _)| *at);
         self.tidy(channel, map);
         Ok(next.map(|at| at.saturating_duration_since(Instant::now())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The index and the keys say the same, whatever is written, renewed and removed.
+        #[test]
+        fn the_index_of_ends_is_that_of_the_keys(steps in proptest::collection::vec((0u8..4, 0u8..6, 0u64..9), 0..60)) {
+            let (began, mut map) = (Instant::now(), Map::default());
+            let channel = Channel::new("c").unwrap();
+            for (what, key, at) in steps {
+                let (key, ends_at) = (key.to_string(), Some(began + Duration::from_secs(at)).filter(|_| at > 0));
+                match what {
+                    0 | 1 => {
+                        let publication = Publication::new(channel.clone(), Kind::Data, REMOVED, Vec::new(), None);
+                        map.insert(&key, Arc::new(publication), ends_at, (0, String::new()));
+                    }
+                    2 => prop_assert_eq!(map.renew(&key, ends_at), map.entries.contains_key(&key)),
+                    _ => map.remove(&key),
+                }
+                let by_key: BTreeSet<_> = map.entries.values().filter_map(|entry| entry.end.clone()).collect();
+                prop_assert_eq!(&by_key, &map.ends);
+                prop_assert!(map.entries.iter().all(|(key, entry)| entry.end.iter().all(|(_, end)| **end == **key)));
+                let now = began + Duration::from_secs(at);
+                let slow = map.entries.values().filter(|entry| entry.end.as_ref().is_some_and(|(at, _)| *at <= now)).count();
+                prop_assert_eq!(map.ended(now).len(), slow);
+            }
+        }
     }
 }

@@ -252,7 +252,15 @@ mod tests {
         let channels = channels.iter().map(|name| Channel::new(name).unwrap()).collect();
         let (filter, pace) = Default::default();
         Audience::new(
-            AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None },
+            AudienceSpec {
+                feed: "feed",
+                form: Dialect::Json.into(),
+                channels,
+                filter,
+                pace,
+                alias: None,
+                by_server: false,
+            },
             Vec::new(),
         )
     }

@@ -325,7 +325,7 @@ mod tests {
                 Teller { roster: roster.clone(), store: store.clone(), metrics, told: HashMap::new(), failing: false };
             let channels = vec![Channel::new("c").unwrap()];
             let (filter, pace) = Default::default();
-            let spec = AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None };
+            let spec = AudienceSpec { feed: "feed", form: Dialect::Json.into(), channels, filter, pace, alias: None, by_server: false };
             let audience = Audience::new(spec, Vec::new());
             let (mut here, mut next, mut lost) = (Vec::<Option<Attendance>>::new(), 0, false);
             for act in acts {

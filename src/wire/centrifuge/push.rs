@@ -26,6 +26,8 @@ pub struct Told<'a> {
     pub key: &'a str,
     /// The key is gone, and there is no data.
     pub removed: bool,
+    /// Of a key that is polled for. 0: none.
+    pub version: u64,
 }
 
 /// What happens on a channel beside publications.
@@ -87,6 +89,9 @@ fn rest(told: Told<'_>, delta: bool) -> String {
     if told.removed {
         out.push_str(",\"removed\":true");
     }
+    if told.version > 0 {
+        let _ = write!(out, ",\"version\":{}", told.version);
+    }
     out
 }
 
@@ -99,6 +104,7 @@ fn protobuf(told: Told<'_>, patch: Option<&[u8]>) -> Vec<u8> {
         delta: patch.is_some(),
         key: told.key.to_owned(),
         removed: told.removed,
+        version: told.version,
     };
     // Reply{push: Push{channel, pub}}, from the inside out.
     let mut push = Vec::with_capacity(publication.encoded_len() + told.channel.len() + 16);
@@ -148,6 +154,7 @@ mod tests {
             tags: &tags,
             info: Some(r#"{"user":"u","client":"c"}"#),
             key: "k",
+            version: 1 << 40,
             ..Told::default()
         };
         let shape = Shape { encoding: Encoding::Json, delta: Delta::Off };
@@ -163,6 +170,7 @@ mod tests {
         let publication = push.publication.unwrap();
         assert_eq!((push.channel.as_str(), publication.offset, &publication.data[..]), (told.channel, 7, told.data));
         assert_eq!((json["push"]["pub"]["key"].as_str(), publication.key.as_str()), (Some("k"), "k"));
+        assert_eq!((json["push"]["pub"]["version"].as_u64(), publication.version), (Some(1 << 40), 1 << 40));
         assert_eq!(publication.info.unwrap().user, "u");
         let bare = payload(publication_frame(Shape { encoding: Encoding::Bare, ..shape }, told));
         assert!(bare.starts_with(br#"{"channel":"price:updates","pub":{"data":"#));

@@ -195,6 +195,10 @@ pub struct SubRefreshResult {
     #[prost(uint32, tag = "2")]
     #[serde(skip_serializing_if = "is_default")]
     pub ttl: u32,
+    /// What is known already of keys that the client has begun to track.
+    #[prost(message, repeated, tag = "3")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub items: Vec<Publication>,
 }
 
 /// What the server says of itself.
@@ -341,6 +345,10 @@ pub struct Publication {
     #[prost(bool, tag = "12")]
     #[serde(skip_serializing_if = "is_default")]
     pub removed: bool,
+    /// Of a key that is polled for.
+    #[prost(uint64, tag = "16")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub version: u64,
 }
 
 /// What others are shown of a client.

@@ -196,8 +196,33 @@ pub struct SubRefreshRequest {
     pub channel: String,
     #[prost(string, tag = "2")]
     pub token: String,
+    /// 0: a token; 1: keys to poll for; 2: keys no longer.
     #[prost(int32, tag = "3")]
     pub r#type: i32,
+    #[prost(message, repeated, tag = "4")]
+    pub track: Vec<TrackBatch>,
+    #[prost(string, repeated, tag = "5")]
+    pub untrack: Vec<String>,
+}
+
+/// Keys that a back end lets the client track.
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default)]
+pub struct TrackBatch {
+    #[prost(string, tag = "1")]
+    pub signature: String,
+    #[prost(message, repeated, tag = "2")]
+    pub items: Vec<TrackItem>,
+}
+
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default)]
+pub struct TrackItem {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// What the client has. 0: nothing.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
 }
 
 /// `POST /emulation`: commands for a connection that cannot carry them itself.

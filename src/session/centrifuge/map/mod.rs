@@ -20,10 +20,15 @@ impl Channels {
     /// The map with this name: what it is published on, and how it is kept. 108: the channel has none.
     pub fn map_of(&self, name: &str) -> Result<(Channel, MapKind, &ChannelOptions), Fault> {
         let (channel, options) = self.options_of(name)?;
-        if options.subscription_type == SubscriptionType::Stream {
+        if !options.subscription_type.is_map() {
             return Err(Fault::NotAvailable);
         }
         Ok((channel, options.map.kind(), options))
+    }
+
+    /// Whether whatever is published on the channel has a key.
+    pub fn is_keyed(&self, name: &str) -> bool {
+        self.options_of(name).is_ok_and(|(_, options)| options.subscription_type != SubscriptionType::Stream)
     }
 }
 

@@ -17,12 +17,18 @@ pub enum SubscriptionType {
     MapClients,
     /// The same by user.
     MapUsers,
+    /// What a back end answers about the keys that the client names, and what changes.
+    SharedPoll,
 }
 
 impl SubscriptionType {
     /// As the protocol numbers it.
     pub fn number(self) -> i32 {
         self as i32
+    }
+
+    pub fn is_map(self) -> bool {
+        matches!(self, SubscriptionType::Map | SubscriptionType::MapClients | SubscriptionType::MapUsers)
     }
 }
 

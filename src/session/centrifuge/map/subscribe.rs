@@ -13,10 +13,10 @@ use crate::session::centrifuge::rules::{Place, tag_filter};
 use crate::session::centrifuge::session::{Failed, Session, Sub};
 use crate::session::centrifuge::subscribe::{Grant, tell};
 use crate::stream::{
-    Attending, AudienceSpec, Filter, MapNote, Pace, Position, Publication, Recover, ShownInfo, Subscribing,
+    Attending, Audience, AudienceSpec, Filter, MapNote, Pace, Position, Publication, Recover, ShownInfo, Subscribing,
 };
 use crate::wire::centrifuge::{
-    self as wire, Delta, Disconnect, Encoding, Fault, Reply, Shape, SubscribeRequest, SubscribeResult,
+    self as wire, Delta, Disconnect, Encoding, Fault, Reply, Shape, SubscribeRequest, SubscribeResult, json_text,
 };
 use crate::wire::{Dialect, Form};
 
@@ -32,6 +32,8 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 struct Before {
     state: Publications,
     recovering: bool,
+    /// Changes come as patches, and all data as text that they can be applied to.
+    patched: bool,
 }
 
 impl Session {
@@ -51,6 +53,9 @@ impl Session {
             Some(node) => place.filter.clone().with_condition(tag_filter(node)?),
             None => place.filter.clone(),
         };
+        let fossil = || place.options.allowed_delta_types.iter().any(|kind| kind == "fossil");
+        let patched = request.delta == "fossil" && request.tf.is_none() && fossil();
+        let filter = (filter, patched);
         match request.phase {
             STATE => self.map_state(id, place, request, grant, filter).await,
             STREAM if place.options.map.streams() => self.map_stream(id, place, request, grant, filter).await,
@@ -65,7 +70,7 @@ impl Session {
         place: Place<'_>,
         request: SubscribeRequest,
         grant: Grant,
-        filter: Filter,
+        (filter, patched): (Filter, bool),
     ) -> Result<(), Failed> {
         let options = &place.options.map;
         let most = options.page(request.limit);
@@ -82,11 +87,17 @@ impl Session {
         }
         let next = page.entries.last().filter(|_| page.more).and_then(|last| MapNote::of(&last.tags));
         let next = next.map(|note| Cursor { since: since.clone(), key: note.key.to_owned() }.to_string());
+        let escape = patched && self.encoding == Encoding::Json;
         let state: Publications = page.entries.into_iter().filter(|entry| filter.passes(entry)).collect();
         if next.is_none() {
+            // Patches go by what this node has delivered, which must not be less than what the client has read.
+            let audience = self.map_audience(&place, filter.clone(), patched).await?;
+            if patched && !audience.reaches(&page.position).await {
+                return Err(Fault::Internal.into());
+            }
             // An ephemeral map has no pages of its stream: all that is kept may come at once.
             let most = if options.streams() { most } else { usize::MAX };
-            let before = Before { state: state.clone(), recovering: false };
+            let before = Before { state: state.clone(), recovering: false, patched };
             if self.go_live(id, &place, &request, grant, (filter, &since, most), before).await? {
                 return Ok(());
             }
@@ -97,7 +108,7 @@ impl Session {
         let subscribe = SubscribeResult {
             r#type: request.r#type,
             phase: STATE,
-            state: told(&state, &request.channel),
+            state: told(&state, &request.channel, escape),
             cursor: next.unwrap_or_default(),
             epoch: since.epoch.to_string(),
             offset: since.offset,
@@ -107,6 +118,14 @@ impl Session {
         Ok(())
     }
 
+    async fn map_audience(&self, place: &Place<'_>, filter: Filter, patched: bool) -> Result<Arc<Audience>, Failed> {
+        // From the first change on: what goes before it is the base of each key.
+        let delta = if patched { Delta::Patch } else { Delta::Off };
+        let form = Form::from(Dialect::Centrifuge(Shape { encoding: self.encoding, delta }));
+        let (channels, pace) = (vec![place.channel.clone()], Pace::default());
+        self.audience(AudienceSpec { feed: FEED, form, channels, filter, pace, alias: None, by_server: false }).await
+    }
+
     /// What has changed since a position: all of it and live, or a page.
     async fn map_stream(
         &mut self,
@@ -114,7 +133,7 @@ impl Session {
         place: Place<'_>,
         request: SubscribeRequest,
         grant: Grant,
-        filter: Filter,
+        (filter, patched): (Filter, bool),
     ) -> Result<(), Failed> {
         let began = self.paging.get(&request.channel).copied();
         if began.is_some_and(|began| began.elapsed() > CATCH_UP) {
@@ -123,7 +142,7 @@ impl Session {
         let options = &place.options.map;
         let most = options.page(request.limit).min(options.stream_size);
         let since = Position { offset: request.offset, epoch: request.epoch.as_str().into() };
-        let before = Before { state: Vec::new(), recovering: request.recover };
+        let before = Before { state: Vec::new(), recovering: request.recover, patched };
         if self.go_live(id, &place, &request, grant, (filter.clone(), &since, most), before).await? {
             return Ok(());
         }
@@ -140,7 +159,7 @@ impl Session {
         let offset = page.last().map_or(since.offset, |last| last.offset());
         let passing: Publications = page.iter().filter(|one| filter.passes(one)).cloned().collect();
         let (r#type, epoch) = (request.r#type, request.epoch);
-        let publications = told(&passing, &request.channel);
+        let publications = told(&passing, &request.channel, patched && self.encoding == Encoding::Json);
         if self.paging.len() < self.channels.0.options.max_channels {
             self.paging.entry(request.channel).or_insert_with(Instant::now);
         }
@@ -162,9 +181,8 @@ impl Session {
         before: Before,
     ) -> Result<bool, Failed> {
         let (options, encoding) = (place.options, self.encoding);
-        let form = Form::from(Dialect::Centrifuge(Shape { encoding, delta: Delta::Off }));
-        let (channels, pace) = (vec![place.channel.clone()], Pace::default());
-        let audience = self.audience(AudienceSpec { feed: FEED, form, channels, filter, pace, alias: None }).await?;
+        let Before { state, recovering, patched } = before;
+        let audience = self.map_audience(place, filter, patched).await?;
         let info = Arc::new(ShownInfo {
             connection: self.who.as_ref().and_then(|who| who.info.clone()),
             channel: raw(grant.info.as_ref()),
@@ -177,8 +195,7 @@ impl Session {
         let longest = Duration::MAX;
         let subscribing = Subscribing { id: self.next_sub, audience, then: None, recover, most, longest, attending };
         let (expires, ttl) = lifetime(grant.ends_at_ms, self.channels.0.clock.now_ms());
-        let streams = options.map.streams();
-        let Before { state, recovering } = before;
+        let (streams, escape) = (options.map.streams(), patched && encoding == Encoding::Json);
         let taken = self.channels.node().subscribe(&self.client, subscribing, |stand| {
             let changed = stand.recovered.as_ref()?;
             let subscribe = SubscribeResult {
@@ -186,8 +203,9 @@ impl Session {
                 ttl,
                 r#type: request.r#type,
                 phase: LIVE,
-                state: told(&state, &request.channel),
-                publications: told(changed, &request.channel),
+                delta: patched,
+                state: told(&state, &request.channel, escape),
+                publications: told(changed, &request.channel, escape),
                 recoverable: streams,
                 positioned: streams,
                 was_recovering: recovering,
@@ -201,7 +219,7 @@ impl Session {
         if !taken.await {
             return Ok(false);
         }
-        let sub = Sub { id: self.next_sub, server_side: false, ends_at_ms: grant.ends_at_ms, info: shown };
+        let sub = Sub { id: self.next_sub, server_side: false, ends_at_ms: grant.ends_at_ms, info: shown, poll: None };
         self.next_sub += 1;
         self.paging.remove(&request.channel);
         self.subs.insert(request.channel.clone(), sub);
@@ -211,8 +229,16 @@ impl Session {
     }
 }
 
-fn told(publications: &[Arc<Publication>], name: &str) -> Vec<wire::Publication> {
-    publications.iter().map(|one| tell(one, name)).collect()
+/// `escape`: data as the text that patches are applied to.
+fn told(publications: &[Arc<Publication>], name: &str, escape: bool) -> Vec<wire::Publication> {
+    let one = |one: &Arc<Publication>| {
+        let mut told = tell(one, name);
+        if escape && !told.removed {
+            told.data = json_text(&String::from_utf8_lossy(&one.data)).into();
+        }
+        told
+    };
+    publications.iter().map(one).collect()
 }
 
 /// Where the next page begins, and what the first page's position was: the client gives it back unread.

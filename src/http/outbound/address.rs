@@ -1,4 +1,4 @@
-//! Which addresses a webhook may reach.
+//! Which addresses what this server calls may have.
 
 use std::error::Error;
 use std::io;
@@ -46,7 +46,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 /// Whether a URL's host is this machine or a private network, as far as it can be said without resolving a name.
-pub(super) fn is_private(host: &Host<&str>) -> bool {
+pub fn is_private(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(address) => !is_public((*address).into()),
         Host::Ipv6(address) => !is_public((*address).into()),
@@ -74,7 +74,7 @@ impl Resolve for PublicOnly {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0} has no public address")]
-pub(super) struct PrivateAddress(String);
+pub struct PrivateAddress(String);
 
 #[cfg(test)]
 mod tests {
