@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
@@ -74,13 +74,12 @@ impl Outbox {
         messages: &[(String, Tags)],
         now: DateTime<Utc>,
     ) -> Result<(), StageError> {
-        let created_at = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
         let mut rows = Vec::with_capacity(messages.len());
         for (data, tags) in messages {
             let mut tags = tags.clone();
             trace::tag(&mut tags);
             let tags = serde_json::to_string(&tags)?;
-            rows.push(NewRow { channel, data, tags, created_at: created_at.clone() });
+            rows.push(NewRow { channel, data, tags, created_at: now });
         }
         tx.execute_over(&NewRow::OVER, &rows).await?;
         Ok(())

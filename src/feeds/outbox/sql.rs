@@ -11,7 +11,7 @@ over_rows! {
         pub channel: &'static str => "text",
         pub data: &'a str => "text",
         pub tags: String => "text",
-        pub created_at: String => "timestamptz",
+        pub created_at: DateTime<Utc> => "timestamptz",
     }
     before "INSERT INTO outbox (channel, data, tags, created_at) SELECT r.channel, r.data, r.tags, r.created_at"
     after ""

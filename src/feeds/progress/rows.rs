@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::event::{Event, Kind};
 use super::store_sql::{
-    self, CellRow, EventRow, ExecutionRow, NotebookRow, SessionRow, StudentCell, StudentCellRow, StudentRow, time,
+    self, CellRow, EventRow, ExecutionRow, NotebookRow, SessionRow, StudentCell, StudentCellRow, StudentRow,
 };
 use crate::db::Tx;
 use crate::queue::BatchError;
@@ -35,7 +35,7 @@ pub async fn students<'a>(tx: &mut Tx, events: &[&'a Event]) -> Result<Students<
             email: None,
             team: None,
             class: None,
-            at: time(event.received_at),
+            at: event.received_at,
         });
         row.name = who.user_name.as_deref().or(row.name);
         row.email = who.email_address.as_deref().or(row.email);
@@ -53,7 +53,7 @@ pub async fn notebooks<'a>(tx: &mut Tx, events: &[&'a Event]) -> Result<HashMap<
     for event in events {
         if let Some(path) = notebook_of(event) {
             let name = path.rsplit('/').next().unwrap_or(path);
-            rows.entry(path).or_insert_with(|| NotebookRow { path, name, at: time(event.received_at) });
+            rows.entry(path).or_insert_with(|| NotebookRow { path, name, at: event.received_at });
         }
     }
     if rows.is_empty() {
@@ -90,8 +90,8 @@ pub async fn new_events<'a>(
             cell_id: event.cell.cell_id.as_deref(),
             session_id: event.who.session_id.as_deref(),
             class: event.who.class.as_deref(),
-            event_time: time(event.event_time),
-            received_at: time(event.received_at),
+            event_time: event.event_time,
+            received_at: event.received_at,
             payload: payload(event),
         });
         let stored = Stored { event, id: 0, student_id: student.id, notebook_id, cell_id: None };
@@ -144,12 +144,12 @@ pub async fn find_cells(tx: &mut Tx, new: &mut [Stored<'_>]) -> Result<(), Batch
             cell_type: None,
             cell_index: None,
             content: None,
-            at: String::new(),
+            at: stored.event.event_time,
         });
         row.cell_type = cell.cell_type.as_deref().or(row.cell_type);
         row.cell_index = cell.cell_index.or(row.cell_index);
         row.content = cell.code.as_deref().or(row.content);
-        row.at = time(stored.event.event_time);
+        row.at = stored.event.event_time;
     }
     if rows.is_empty() {
         return Ok(());
@@ -173,17 +173,17 @@ pub async fn executions(tx: &mut Tx, new: &[Stored<'_>]) -> Result<InCells, Batc
     for stored in new {
         let (Kind::Execution, Some(cell_id)) = (stored.event.kind(), stored.cell_id) else { continue };
         let event = stored.event;
-        let (at, error_name) = (time(event.event_time), event.error_name());
-        let solved_at = (!event.failed()).then(|| at.clone());
+        let (at, error_name) = (event.event_time, event.error_name());
+        let solved_at = (!event.failed()).then_some(at);
         let state = states.entry((stored.student_id, cell_id)).or_insert_with(|| StudentCellRow {
             student_id: stored.student_id,
             cell_id,
             cell_name: event.cell.cell_id.clone().unwrap_or_default(),
             runs: 0,
             errors: 0,
-            first_at: at.clone(),
-            hour_before: time(event.event_time - TimeDelta::hours(1)),
-            last_at: String::new(),
+            first_at: at,
+            hour_before: event.event_time - TimeDelta::hours(1),
+            last_at: at,
             last_status: "",
             last_error: None,
             solved_at: None,
@@ -197,7 +197,7 @@ pub async fn executions(tx: &mut Tx, new: &[Stored<'_>]) -> Result<InCells, Batc
             id: stored.id,
             student_id: stored.student_id,
             cell_id,
-            executed_at: at.clone(),
+            executed_at: at,
             status: event.status(),
             duration: event.cell.execution_duration_ms,
             output: event.cell.result.as_deref(),
@@ -219,12 +219,12 @@ pub async fn sessions(tx: &mut Tx, new: &[Stored<'_>]) -> Result<(), BatchError>
     let mut rows: BTreeMap<(i64, &str), SessionRow<'_>> = BTreeMap::new();
     for stored in new {
         let Some(session_id) = stored.event.who.session_id.as_deref() else { continue };
-        let at = time(stored.event.event_time);
+        let at = stored.event.event_time;
         let row = rows.entry((stored.student_id, session_id)).or_insert_with(|| SessionRow {
             student_id: stored.student_id,
             session_id,
-            first_at: at.clone(),
-            last_at: String::new(),
+            first_at: at,
+            last_at: at,
             events: 0,
         });
         (row.last_at, row.events) = (at, row.events + 1);

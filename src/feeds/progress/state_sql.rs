@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::store_sql::time;
 use crate::db::{Db, DbError, Tx};
 use crate::{args, over_rows};
 
@@ -52,13 +51,13 @@ over_rows! {
         pub notebook_id: Option<i64> => "bigint",
         pub cell_id: Option<i64> => "bigint",
         pub session_id: Option<&'a str> => "text",
-        pub position_at: String => "timestamptz",
-        pub last_event_at: String => "timestamptz",
-        pub last_received_at: String => "timestamptz",
+        pub position_at: DateTime<Utc> => "timestamptz",
+        pub last_event_at: DateTime<Utc> => "timestamptz",
+        pub last_received_at: DateTime<Utc> => "timestamptz",
         pub errors_in_row: i64 => "bigint",
-        pub help_at: Option<String> => "timestamptz",
-        pub help_received_at: Option<String> => "timestamptz",
-        pub help_stop_at: Option<String> => "timestamptz",
+        pub help_at: Option<DateTime<Utc>> => "timestamptz",
+        pub help_received_at: Option<DateTime<Utc>> => "timestamptz",
+        pub help_stop_at: Option<DateTime<Utc>> => "timestamptz",
         pub is_stuck: bool => "boolean",
         pub is_failing: bool => "boolean",
         pub is_asking: bool => "boolean",
@@ -86,13 +85,13 @@ impl<'a> From<&'a State> for StateRow<'a> {
             notebook_id: state.notebook_id,
             cell_id: state.cell_id,
             session_id: state.session_id.as_deref(),
-            position_at: time(state.position_at),
-            last_event_at: time(state.last_event_at),
-            last_received_at: time(state.last_received_at),
+            position_at: state.position_at,
+            last_event_at: state.last_event_at,
+            last_received_at: state.last_received_at,
             errors_in_row: state.errors_in_row,
-            help_at: state.help_at.map(time),
-            help_received_at: state.help_received_at.map(time),
-            help_stop_at: state.help_stop_at.map(time),
+            help_at: state.help_at,
+            help_received_at: state.help_received_at,
+            help_stop_at: state.help_stop_at,
             is_stuck: state.is_stuck,
             is_failing: state.is_failing,
             is_asking: state.is_asking,

@@ -1,15 +1,10 @@
 //! Storage of events: one statement for all rows of a kind that a batch has.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::db::{DbError, Tx};
 use crate::over_rows;
-
-/// A time in a row: in the form that SQLite's columns have, so that texts compare as times do.
-pub fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
-}
 
 over_rows! {
     #[derive(Debug)]
@@ -19,7 +14,7 @@ over_rows! {
         pub email: Option<&'a str> => "text",
         pub team: Option<&'a str> => "text",
         pub class: Option<&'a str> => "text",
-        pub at: String => "timestamptz",
+        pub at: DateTime<Utc> => "timestamptz",
     }
     before "INSERT INTO students (user_id, name, email, team, class, created_at)
         SELECT r.user_id, r.name, r.email, r.team, r.class, r.at"
@@ -45,7 +40,7 @@ over_rows! {
     pub struct NotebookRow<'a> {
         pub path: &'a str => "text",
         pub name: &'a str => "text",
-        pub at: String => "timestamptz",
+        pub at: DateTime<Utc> => "timestamptz",
     }
     before "INSERT INTO notebooks (path, name, created_at) SELECT r.path, r.name, r.at"
     after "WHERE true ON CONFLICT (path) DO UPDATE SET path = excluded.path RETURNING id, path AS name"
@@ -72,8 +67,8 @@ over_rows! {
         pub cell_id: Option<&'a str> => "text",
         pub session_id: Option<&'a str> => "text",
         pub class: Option<&'a str> => "text",
-        pub event_time: String => "timestamptz",
-        pub received_at: String => "timestamptz",
+        pub event_time: DateTime<Utc> => "timestamptz",
+        pub received_at: DateTime<Utc> => "timestamptz",
         pub payload: Option<Value> => "jsonb",
     }
     before "INSERT INTO progress_events (event_id, event_type, student_id, notebook_id, cell_id, session_id, class,
@@ -96,7 +91,7 @@ over_rows! {
         pub cell_type: Option<&'a str> => "text",
         pub cell_index: Option<i64> => "bigint",
         pub content: Option<&'a str> => "text",
-        pub at: String => "timestamptz",
+        pub at: DateTime<Utc> => "timestamptz",
     }
     before "INSERT INTO cells (cell_id, notebook_id, cell_type, cell_index, content, content_at)
         SELECT r.cell_id, r.notebook_id, r.cell_type, r.cell_index, r.content, r.at"
@@ -128,7 +123,7 @@ over_rows! {
         pub id: i64 => "bigint",
         pub student_id: i64 => "bigint",
         pub cell_id: i64 => "bigint",
-        pub executed_at: String => "timestamptz",
+        pub executed_at: DateTime<Utc> => "timestamptz",
         pub status: &'static str => "text",
         pub duration: Option<f64> => "double precision",
         pub output: Option<&'a str> => "text",
@@ -160,12 +155,12 @@ over_rows! {
         pub cell_name: String => "text",
         pub runs: i64 => "bigint",
         pub errors: i64 => "bigint",
-        pub first_at: String => "timestamptz",
-        pub hour_before: String => "timestamptz",
-        pub last_at: String => "timestamptz",
+        pub first_at: DateTime<Utc> => "timestamptz",
+        pub hour_before: DateTime<Utc> => "timestamptz",
+        pub last_at: DateTime<Utc> => "timestamptz",
         pub last_status: &'static str => "text",
         pub last_error: Option<String> => "text",
-        pub solved_at: Option<String> => "timestamptz",
+        pub solved_at: Option<DateTime<Utc>> => "timestamptz",
     }
     before "INSERT INTO student_cells (student_id, cell_id, runs, errors, started_at, first_at, last_at, last_status,
             last_error, solved_at)
@@ -211,8 +206,8 @@ over_rows! {
     pub struct SessionRow<'a> {
         pub student_id: i64 => "bigint",
         pub session_id: &'a str => "text",
-        pub first_at: String => "timestamptz",
-        pub last_at: String => "timestamptz",
+        pub first_at: DateTime<Utc> => "timestamptz",
+        pub last_at: DateTime<Utc> => "timestamptz",
         pub events: i64 => "bigint",
     }
     before "INSERT INTO student_sessions (student_id, session_id, first_at, last_at, events)
