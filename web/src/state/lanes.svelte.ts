@@ -23,7 +23,8 @@ export class Lanes {
   #newBatches: Batch[] = [];
   #paced = new Paced(EVERY_MS, () => this.#show(), browserClock, BEATS_MS.lanes);
 
-  take(feed: FeedName, message: Message, nowMs: number): void {
+  /** What comes by the hundred in one answer is shown with the lanes' beat, not with the answer. */
+  take(feed: FeedName, message: Message, nowMs: number, atOnce = true): void {
     switch (feed) {
       case "inventory":
         if (!isStockAlert(message)) return;
@@ -45,7 +46,8 @@ export class Lanes {
         this.notice = notice(message, nowMs) ?? this.notice;
         return;
     }
-    this.#paced.ask();
+    if (atOnce) this.#paced.ask();
+    else this.#paced.later();
   }
 
   #show(): void {

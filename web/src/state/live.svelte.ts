@@ -84,7 +84,7 @@ export class Live {
     alert: ({ sku, id, available_quantity, min_stock_level }) => {
       if (this.#narrow.held?.has(String(id))) return;
       const alert = { message_type: "stock_alert", alert_level: available_quantity <= 0 ? "out" : "low", item_id: id, sku, current_stock: available_quantity, min_level: min_stock_level };
-      this.lanes.take("inventory", alert, Date.now());
+      this.lanes.take("inventory", alert, Date.now(), false);
     },
     renew: () => this.#feeds.inventory.renew(),
   });
