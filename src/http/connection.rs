@@ -154,11 +154,16 @@ impl Terms {
         http2
     }
 
-    /// `idle`: how long a connection without a new request takes further ones. What it is answering goes on.
+    /// `idle`: how long a connection without a new request takes further ones, after its first, which has to come as soon as
+    /// that of HTTP/1. What it is answering goes on.
     async fn run(&self, served: impl Ends, connection: &Connection, idle: Option<Duration>) -> hyper::Result<()> {
         let mut served = std::pin::pin!(served);
         let is_idle = async {
             let Some(idle) = idle else { return std::future::pending().await };
+            tokio::time::sleep(Duration::from_millis(self.options.header_timeout_ms)).await;
+            if connection.requests.load(Ordering::SeqCst) == 0 {
+                return;
+            }
             loop {
                 let before = connection.requests.load(Ordering::SeqCst);
                 tokio::time::sleep(idle).await;
@@ -171,7 +176,12 @@ impl Terms {
             biased;
             ended = served.as_mut() => return ended,
             () = self.stop.cancelled() => {}
-            () = is_idle => {}
+            () = is_idle => {
+                // Who has not even begun does not answer a farewell either.
+                if connection.requests.load(Ordering::SeqCst) == 0 {
+                    return Ok(());
+                }
+            }
         }
         served.as_mut().end();
         tokio::select! {

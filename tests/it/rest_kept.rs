@@ -57,7 +57,7 @@ async fn change(rows: &Rows, random: &mut fastrand::Rng, ids: &mut Vec<i64>) {
         6 => drop(rows.inventory.update(id, body(json!({"min_stock_level": random.i64(0..20)}))).await.unwrap()),
         7 => drop(rows.inventory.update(id, body(json!({"cost_price": random.i64(0..20)}))).await.unwrap()),
         8 => {
-            let sql = "UPDATE inventory_items SET sku = 'SQL-' || id || sku WHERE id % 7 = $1 AND length(sku) < 60";
+            let sql = "UPDATE inventory_items SET sku = 'SQL-' || id || sku WHERE id % 7 = $1 AND length(sku) < 40";
             rows.db.execute(sql, fanfare::args![random.i64(0..7)]).await.unwrap();
         }
         // What happens most: stock.

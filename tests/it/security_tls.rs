@@ -63,11 +63,17 @@ impl Authority {
     }
 
     async fn connect(&self, address: &str) -> TlsStream<TcpStream> {
+        self.connect_for(address, &[]).await
+    }
+
+    /// A client that offers these protocols.
+    async fn connect_for(&self, address: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).expect("pem")).expect("root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let stream = TcpStream::connect(address).await.expect("connect");
         let name = ServerName::try_from("127.0.0.1").expect("name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake")
@@ -147,6 +153,31 @@ async fn requests_and_streams_go_through_tls_and_streams_end_with_their_close_co
     drop(many);
     assert!(server.terminate().await.success());
     assert_eq!(ended.await.expect("joined"), CloseCode::Restart);
+}
+
+#[tokio::test]
+async fn http2_is_spoken_with_who_offers_it_and_a_websocket_beside_it() {
+    let authority = Authority::new();
+    authority.issue("one");
+    let server = Fanfare::start(authority.settings("one")).await;
+    let address = server.address();
+    let stream = authority.connect_for(address, &["h2", "http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (send, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let connection = tokio::spawn(connection);
+    let request = axum::http::Request::get(format!("https://{address}/health")).body(()).expect("a request");
+    let (answer, _) = send.ready().await.expect("ready").send_request(request, true).expect("sent");
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("in time").expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    // What a browser offers for a WebSocket.
+    let stream = authority.connect_for(address, &["http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let (mut socket, _) =
+        tokio_tungstenite::client_async(format!("wss://{address}/ws/price"), stream).await.expect("upgrade");
+    publish(&authority.http(), address, serde_json::json!({ "message_type": "price_update", "sku": "C" })).await;
+    assert!(price(&mut socket).await.contains("\"sku\":\"C\""));
+    connection.abort();
 }
 
 #[tokio::test]
