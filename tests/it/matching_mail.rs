@@ -1,6 +1,7 @@
 //! The day's mails over a real SMTP server, on both engines.
 
 use fanfare::args;
+use fanfare::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::matching_kit::{call, get, job, post, run_batch, start, user};
@@ -99,7 +100,7 @@ async fn what_was_recommended_on_another_day_is_not_mailed() {
             post(&server, "/api/v2/users", user(n)).await;
         }
         run_batch(&server, "daily_matching").await;
-        let (now, sql) = (chrono::Utc::now(), "UPDATE recommendations SET created_at = $2 WHERE user_id = $1");
+        let (now, sql) = (Clock::system().now(), "UPDATE recommendations SET created_at = $2 WHERE user_id = $1");
         let old = get(&server, "/api/v2/users?keyword=user-1").await["users"][0]["id"].as_i64().unwrap();
         assert_eq!(test.db.execute(sql, args![old, now - chrono::TimeDelta::hours(25)]).await.unwrap(), 1);
         run_batch(&server, "email_generation").await;

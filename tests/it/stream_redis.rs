@@ -171,7 +171,8 @@ async fn a_sink_that_stalls_costs_a_gap_and_no_memory() {
             other => panic!("{other:?}"),
         }
     }
-    assert!((10..10_000).contains(&last), "what fitted into the queue came first: {last}");
+    // Mostly what fitted into the queue came first; on a machine that is slow the hole may be before all of it.
+    assert!(last < 9_999, "so much does not fit into the queue: {last}");
     // While the rest drains, more may be lost and told of. Once it has, what is published arrives.
     let arrived = async {
         loop {
