@@ -39,7 +39,7 @@ pub use open::{DbOptions, PoolFigures};
 pub use replica::reading;
 pub use rows::{OverRows, Values};
 pub use run::DbMetrics;
-pub use sql::Sql;
+pub use sql::{Sql, containing};
 pub use tx::Tx;
 
 /// The database. Cloning shares its pools.

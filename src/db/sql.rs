@@ -97,9 +97,26 @@ impl Sql {
     }
 }
 
+/// A LIKE pattern for text that may itself have the pattern's signs in it, for `ESCAPE '\'`.
+pub fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_patterns_signs_are_text() {
+        assert_eq!(containing(r"50%_\"), r"%50\%\_\\%");
+    }
 
     #[test]
     fn placeholders_are_numbered_in_order() {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Item;
 use super::sql::{Count, columns, with_columns};
-use crate::db::{Arg, Db, DbError, Sql};
+use crate::db::{Arg, Db, DbError, Sql, containing};
 use crate::feeds::cursor::Cursor;
 use crate::feeds::page::PageRequest;
 
@@ -173,18 +173,6 @@ fn narrowed(db: &Db, sql: Sql, query: &ListQuery) -> Sql {
     sql.filter_some("category = ?", query.category.as_deref())
         .filter_some("is_active = ?", query.active)
         .filter_some(text, query.text.as_deref().map(containing))
-}
-
-/// A LIKE pattern for text that may itself have the pattern's signs in it.
-fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern + "%"
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::db::{Db, Sql};
+use crate::db::{Db, Sql, containing};
 use crate::feeds::matching::fold::{asked, fold, words};
 use crate::feeds::matching::place::{Point, chord};
 
@@ -176,16 +176,4 @@ fn squared(sql: Sql, point: Point) -> Sql {
     let sql = sql.push("((geo_x - ").bind(point.x).push(") * (geo_x - ").bind(point.x);
     let sql = sql.push(") + (geo_y - ").bind(point.y).push(") * (geo_y - ").bind(point.y);
     sql.push(") + (geo_z - ").bind(point.z).push(") * (geo_z - ").bind(point.z).push("))")
-}
-
-/// A LIKE pattern for text that may itself have the pattern's signs in it.
-fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern + "%"
 }
