@@ -30,17 +30,23 @@ async fn spans(collector: &mut Webhook, last: &str, times: usize) -> Vec<Value> 
     found
 }
 
-#[tokio::test]
-async fn one_message_is_traced_from_the_request_to_the_sockets_of_another_node() {
-    let (mut collector, redis, database) = (Webhook::start().await, Redis::start().await, Postgres::database().await);
-    let url = collector.url().trim_end_matches("/hook").to_owned();
+/// Two nodes on one database that trace what they are asked to, and where they tell of it.
+async fn traced_nodes(redis: &Redis) -> (Webhook, [Fanfare; 2]) {
+    let (collector, database) = (Webhook::start().await, Postgres::database().await);
     let settings = Settings::new()
-        .redis(&redis)
+        .redis(redis)
         .database(&database.url)
         .env("DB_POOL_SIZE", "3")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url().trim_end_matches("/hook").to_owned())
         .env("FANFARE__TELEMETRY__SAMPLE_RATIO", "0");
-    let (one, two) = (Fanfare::start(settings.clone()).await, Fanfare::start(settings).await);
+    let nodes = [Fanfare::start(settings.clone()).await, Fanfare::start(settings).await];
+    (collector, nodes)
+}
+
+#[tokio::test]
+async fn one_message_is_traced_from_the_request_to_the_sockets_of_another_node() {
+    let redis = Redis::start().await;
+    let (mut collector, [one, two]) = traced_nodes(&redis).await;
     let client = reqwest::Client::new();
     let item = json!({ "sku": "TRACED-1", "name": "x", "stock_quantity": 90 });
     let item: Value = client
@@ -92,15 +98,8 @@ async fn one_message_is_traced_from_the_request_to_the_sockets_of_another_node()
 
 #[tokio::test]
 async fn a_learning_event_is_traced_through_the_journal_to_the_sockets_of_another_node() {
-    let (mut collector, redis, database) = (Webhook::start().await, Redis::start().await, Postgres::database().await);
-    let url = collector.url().trim_end_matches("/hook").to_owned();
-    let settings = Settings::new()
-        .redis(&redis)
-        .database(&database.url)
-        .env("DB_POOL_SIZE", "3")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        .env("FANFARE__TELEMETRY__SAMPLE_RATIO", "0");
-    let (one, two) = (Fanfare::start(settings.clone()).await, Fanfare::start(settings).await);
+    let redis = Redis::start().await;
+    let (mut collector, [one, two]) = traced_nodes(&redis).await;
     let mut streams = [one.ws("/ws/progress?positions=true").await, two.ws("/ws/progress?positions=true").await];
     let client = reqwest::Client::new();
     let post = async |id: &str, traceparent: Option<String>| {
