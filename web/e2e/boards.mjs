@@ -109,6 +109,45 @@ try {
   await inventory.keyboard.press("Escape");
   await shows(inventory, "BRD-2", 30);
 
+  say("inventory: one's own change is no conflict, and two names are one");
+  const alerted = () => inventory.evaluate(() => {
+    window.__alerts = 0;
+    new MutationObserver((changes) => (window.__alerts += changes.filter(({ addedNodes }) => [...addedNodes].some((node) => node.querySelector?.("[role=alert]") ?? node.role === "alert")).length)).observe(document.querySelector("tbody"), { childList: true, subtree: true });
+  });
+  const form = inventory.locator("tr form");
+  await alerted();
+  await inventory.locator('tr[data-sku="BRD-2"]').focus();
+  await inventory.keyboard.press("Enter");
+  await stock.fill("31");
+  await inventory.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+  await shows(inventory, "BRD-2", 31);
+  assert.equal(await inventory.evaluate(() => window.__alerts), 0, "an own change was called a conflict");
+  await inventory.keyboard.press("Enter");
+  await inventory.getByRole("textbox", { name: "Name" }).fill("Black tea, mine");
+  await api("PATCH", `/api/v1/inventory/${other.id}`, { name: "Black tea, theirs", stock_quantity: 30 });
+  await inventory.getByRole("alert").getByText("Changed to Black tea, theirs meanwhile").waitFor();
+  await inventory.getByRole("button", { name: "Take theirs" }).click();
+  await inventory.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+
+  say("inventory: what is typed outlives a search, and it is said when it has nowhere to go");
+  const short = await api("POST", "/api/v1/inventory", { sku: "BRD-9", name: "Short-lived", stock_quantity: 20 });
+  const search = inventory.getByRole("searchbox");
+  await inventory.locator('tr[data-sku="BRD-9"]').focus();
+  await inventory.keyboard.press("Enter");
+  await stock.fill("77");
+  await search.fill("nothing such");
+  await form.waitFor({ state: "detached" });
+  await search.fill("");
+  await form.waitFor();
+  assert.equal(await stock.inputValue(), "77");
+  await api("DELETE", `/api/v1/inventory/${short.id}`);
+  await inventory.getByRole("alert").getByText("deleted meanwhile").waitFor();
+  await inventory.locator('tr[data-sku="BRD-1"]').focus();
+  await inventory.keyboard.press("ArrowDown");
+  assert.equal(await inventory.evaluate(() => document.activeElement.dataset.sku), "BRD-2", "the keyboard is dead");
+
   say("inventory: import rows, with what is refused by its line");
   await inventory.getByRole("button", { name: "Import" }).click();
   await inventory.getByRole("textbox", { name: "Rows to import" }).fill('sku,name,stock_quantity\nBRD-3,"Tea, white",0\nX,too short,1\nBRD-2,Black tea,29');

@@ -10,6 +10,7 @@ import { BEATS_MS, Beats } from "./beats.svelte";
 import { Details } from "./details";
 import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
+import { Import } from "./import.svelte";
 import { ItemTable } from "./items";
 import { Levels } from "./levels.svelte";
 import type { Lanes } from "./lanes.svelte";
@@ -73,6 +74,9 @@ export class Live {
     put: (record, order) => this.#put(record, order),
     fail: (text) => this.fail(text),
   });
+
+  /** Outlives the page that it was begun on. */
+  readonly import = new Import();
 
   /** What is low and out, of all items. */
   readonly levels = new Levels({
@@ -233,12 +237,16 @@ export class Live {
 
   /** After a log-in or a log-out everything is asked for anew, by another person. */
   async useLogIn(name: string, password: string): Promise<void> {
+    const before = session.me?.subject;
     await session.logIn(name, password);
+    // Who logs in again goes on with what was typed; another does not.
+    if (session.me?.subject !== before) this.edits.forget();
     this.#restart();
   }
 
   async logOut(): Promise<void> {
     await session.logOut();
+    this.edits.forget();
     for (const name of FEEDS) this.#feeds[name].stop();
     this.needsToken = true;
   }
@@ -350,6 +358,7 @@ export class Live {
 
   #touchItems(order: boolean, shown: boolean): void {
     if (shown) this.itemsVersion += 1;
+    if (order) this.edits.rowsChanged();
     // Rows that come and go one by one are in their places at once, a flood of them now and then.
     if (order && this.items.size < LARGE) this.orderVersion += 1;
     else this.#resort.ask();
