@@ -158,6 +158,21 @@ try {
   await shows(inventory, "BRD-2", 29);
   await inventory.locator("#out li", { hasText: "Tea, white" }).waitFor();
 
+  say("inventory: a spreadsheet's file of another encoding, and one that names no SKU");
+  await inventory.getByRole("button", { name: "Import" }).click();
+  await inventory.getByRole("button", { name: "Import more" }).click();
+  // 「抹茶の粉」 as spreadsheets in Japan write it.
+  const name = Buffer.from([0x96, 0x95, 0x92, 0x83, 0x82, 0xcc, 0x95, 0xb2]);
+  const file = (head) => ({ name: "list.csv", mimeType: "text/csv", buffer: Buffer.concat([Buffer.from(`${head}\nBRD-5,`), name, Buffer.from(",12\n")]) });
+  await inventory.locator("input[type=file]").setInputFiles(file("code,name,stock_quantity"));
+  await inventory.getByRole("alert").getByText("No column is called").waitFor();
+  assert.ok(await inventory.getByRole("button", { name: "Import", exact: true }).last().isDisabled());
+  await inventory.locator("input[type=file]").setInputFiles(file("sku,name,stock_quantity"));
+  await inventory.getByText("Shift_JIS").waitFor();
+  await inventory.getByRole("button", { name: "Import", exact: true }).last().click();
+  await inventory.locator('tr[data-sku="BRD-5"]', { hasText: "抹茶の粉" }).waitFor({ state: "attached" });
+  await inventory.keyboard.press("Escape");
+
   say("prices: a change appears in list, feed and chart; an approval is given");
   const prices = await open("prices");
   await live(prices, "chart");
