@@ -181,6 +181,18 @@ try {
   await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="520"]').waitFor();
   await prices.locator("#changes li", { hasText: "¥520" }).waitFor();
   await prices.locator("#chart .legend", { hasText: "¥520" }).waitFor();
+
+  say("prices: changes that come as one are counted as many, and another currency is not taken for yen");
+  const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
+  for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
+  await prices.locator("#changes li", { hasText: "¥526" }).waitFor();
+  const told = await prices.locator("#changes li").evaluateAll((all) => all.map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
+  assert.equal(told, before + 6);
+  await api("POST", "/api/v1/prices", { inventory_id: item.id, selling_price: 5.5, currency: "USD" });
+  await prices.locator("#changes li", { hasText: "$5.50" }).waitFor();
+  await prices.reload();
+  await prices.locator("#changes li", { hasText: "5.5" }).waitFor();
+  assert.equal(await prices.locator("#changes li", { hasText: "¥5.5" }).count() + await prices.locator("#changes li", { hasText: "¥6" }).count(), 0, "dollars are shown as yen");
   await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 600, requires_approval: true });
   await prices.locator('[data-approval="BRD-1"]').getByRole("button", { name: "Approve" }).click();
   await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="600"]').waitFor();

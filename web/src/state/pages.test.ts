@@ -59,7 +59,7 @@ describe("the past", () => {
   });
 
   it("of a price is what the first change since then says it was", () => {
-    const change = (atMs: number, oldPrice: number | null): PriceChange => ({ id: atMs, inventoryKey: "1", oldPrice, newPrice: 0, percent: null, type: "updated", by: "", reason: null, atMs });
+    const change = (atMs: number, oldPrice: number | null): PriceChange => ({ id: atMs, inventoryKey: "1", currency: null, times: 1, oldPrice, newPrice: 0, percent: null, type: "updated", by: "", reason: null, atMs });
     const changes = [change(30, 120), change(20, 100), change(10, null)];
     expect(priceAt(changes, 25)).toBe(120);
     expect(priceAt(changes, 15)).toBe(100);
