@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import { ApiError } from "../api";
 import { en } from "../lib/words/en";
@@ -9,9 +9,10 @@ import { asOf, Batches, rateOf, remainingMs } from "./batches";
 import { Classroom, errorKind, type MatrixAnswer, type StudentAnswer } from "./class";
 import { buckets, figuresOf, parseMetrics, quantile, sum } from "./figures";
 import { Import } from "./import.svelte";
+import { Trails } from "./trails.svelte";
 import { decode, lacksSku, parseRows } from "./rows";
 import { framed } from "./mail";
-import { Past, pointAt, priceAt, stepOf, type PriceChange } from "./past";
+import { Past, pointAt, priceAt, stepMsOf, stepOf, type PriceChange } from "./past";
 import { Travel } from "./travel.svelte";
 
 const point = (atMs: number, last: number) => ({ atMs, min: last, max: last, last });
@@ -69,6 +70,7 @@ describe("the past", () => {
 
   it("is asked for in steps that the store has rolled up when the span is long", () => {
     expect([stepOf(60_000), stepOf(30 * 60_000), stepOf(24 * 3_600_000), stepOf(90 * 86_400_000)]).toEqual(["1s", "8s", "6m", "9h"]);
+    expect([stepMsOf(60_000), stepMsOf(30 * 60_000), stepMsOf(24 * 3_600_000)]).toEqual([1_000, 8_000, 360_000]);
   });
 
   it("asks the same once, a few things at a time, and again after a failure", async () => {
@@ -240,6 +242,27 @@ describe("figures", () => {
   it("say nothing rather than something wrong: no counts, or a process that began anew", () => {
     expect(quantile([[1, 5], [Infinity, 5]], [[1, 5], [Infinity, 5]], 0.5)).toBeNull();
     expect(figuresOf(parseMetrics(text(5, 0, 0)), 3_000, parseMetrics(text(300, 0, 0)), 1_000, null).deliveriesPerSecond).toBeNull();
+  });
+});
+
+describe("the stock of a moment", () => {
+  it("is what it was then, and not how the step of its course ended", async () => {
+    const point = (atMs: number, last: number) => ({ atMs, min: last, max: last, last });
+    // Two steps of six minutes: in the second one it fell from 40 to 10 in its fifth minute.
+    const step = 360_000;
+    const begin = 720_000 * 2;
+    const source = {
+      stock: async () => [point(begin - step, 40), point(begin, 10)],
+      stockInDetail: async (_: string, fromMs: number, toMs: number) => (expect([fromMs, toMs]).toEqual([begin, begin + 720_000]), [point(begin + 240_000, 10)]),
+      stockBefore: async () => 55,
+    };
+    const trails = new Trails(24 * 3_600_000, source as never);
+    const item = { key: "1", sku: "A-1", stock: 10 } as never;
+    trails.see([item], begin);
+    await vi.waitFor(() => expect(trails.isKnown("1")).toBe(true));
+    const moments = [begin - step - 1, begin - 1, begin + 239_000, begin + 240_000];
+    trails.look([item], begin + 1);
+    await vi.waitFor(() => expect(moments.map((atMs) => trails.at(item, atMs))).toEqual([55, 40, 40, 10]));
   });
 });
 

@@ -58,6 +58,7 @@ export function priceAt(changes: readonly PriceChange[], atMs: number): number |
 }
 
 const STEPS = 240;
+const BEFORE_MS = 90 * 86_400_000;
 const CHANGES_PAGES = 5;
 /** Answers are kept this long, for as many questions. */
 const KEEP_MS = 60_000;
@@ -65,13 +66,20 @@ const KEEP = 500;
 /** Questions that are under way at once. */
 const WIDTH = 4;
 
+const UNITS = [["h", 3_600_000], ["m", 60_000], ["s", 1_000]] as const;
+
 /** A step that the store can answer from what it has rolled up, when the span is long. */
 export function stepOf(spanMs: number): string {
-  const wanted = Math.max(1_000, spanMs / STEPS);
-  if (wanted >= 3_600_000) return `${Math.ceil(wanted / 3_600_000)}h`;
-  if (wanted >= 60_000) return `${Math.ceil(wanted / 60_000)}m`;
-  return `${Math.ceil(wanted / 1_000)}s`;
+  const [unit, ms] = unitOf(spanMs);
+  return `${stepMsOf(spanMs) / ms}${unit}`;
 }
+
+export function stepMsOf(spanMs: number): number {
+  const [, ms] = unitOf(spanMs);
+  return Math.max(1, Math.ceil(spanMs / STEPS / ms)) * ms;
+}
+
+const unitOf = (spanMs: number) => UNITS.find(([, ms]) => spanMs / STEPS >= ms) ?? UNITS[2];
 
 export class Past {
   #answers = new Map<string, { atMs: number; answer: Promise<unknown> }>();
@@ -84,8 +92,8 @@ export class Past {
   ) {}
 
   /** One field of a measurement over a span of time. */
-  async series(measurement: string, field: string, tags: Record<string, string>, fromMs: number, toMs: number): Promise<Curve> {
-    const query = new URLSearchParams({ field, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), step: stepOf(toMs - fromMs), ...tags });
+  async series(measurement: string, field: string, tags: Record<string, string>, fromMs: number, toMs: number, step = stepOf(toMs - fromMs)): Promise<Curve> {
+    const query = new URLSearchParams({ field, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), step, ...tags });
     const answer = await this.#kept<Pick<Series, "points">>(`/api/v1/series/${measurement}?${query}`);
     return answer.points.flatMap((point) => {
       const atMs = parseMs(point.at);
@@ -95,6 +103,17 @@ export class Past {
 
   stock(sku: string, fromMs: number, toMs: number): Promise<Curve> {
     return this.series("stock_level", "stock", { sku }, fromMs, toMs);
+  }
+
+  /** To the second. */
+  stockInDetail(sku: string, fromMs: number, toMs: number): Promise<Curve> {
+    return this.series("stock_level", "stock", { sku }, fromMs, toMs, "1s");
+  }
+
+  /** The last stock before a moment, from as far back as is looked. */
+  async stockBefore(sku: string, atMs: number): Promise<number | null> {
+    const curve = await this.series("stock_level", "stock", { sku }, atMs - BEFORE_MS, atMs, "1d");
+    return curve.at(-1)?.last ?? null;
   }
 
   price(sku: string, currency: string, fromMs: number, toMs: number): Promise<Curve> {
