@@ -54,6 +54,7 @@ export class Levels {
     if (!this.active || !low) return items.lane(of, limit);
     return low.latest[of]
       .flatMap((record) => items.get(String(record.id)) ?? [])
+      .filter((item) => item.level === of)
       .sort((a, b) => b.updatedAtMs - a.updatedAtMs)
       .slice(0, limit);
   }
