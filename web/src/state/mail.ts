@@ -20,7 +20,7 @@ export function framed(html: string): Framed {
 }
 
 /** What programs for mail set a mail in that says nothing of its looks. */
-const PLAIN = "body { margin: 16px 20px; font: 14px/1.55 system-ui, 'Noto Sans JP', 'Noto Sans CJK JP', sans-serif; color: #17191e } h1, h2, h3 { margin: 20px 0 8px; font-size: 16px } ul { margin: 0; padding-left: 18px } li { margin: 0 0 10px } a { color: #4450c4 }";
+const PLAIN = "body { margin: 16px 20px; font: 14px/1.55 Arial, Helvetica, 'Hiragino Sans', 'Noto Sans JP', 'Noto Sans CJK JP', sans-serif; color: #17191e } h1, h2, h3 { margin: 20px 0 8px; font-size: 16px } ul { margin: 0; padding-left: 18px } li { margin: 0 0 10px } a { color: #4450c4 }";
 
 export function dress(document: Document, { sheets }: Framed): void {
   const window = document.defaultView;
