@@ -182,15 +182,18 @@ function json(response, status, body) {
 function page(response, query, all) {
   let list = all;
   if (query.get("low_stock") === "true") list = list.filter((row) => row.is_low_stock);
+  if (query.has("out_of_stock")) list = list.filter((row) => String(row.available_quantity === 0) === query.get("out_of_stock"));
   if (query.has("active")) list = list.filter((row) => String(row.is_active) === query.get("active"));
   const by = query.get("sort_by");
   if (by === "updated_at" || by === "available_quantity") list = [...list].sort((a, b) => (a[by] < b[by] ? -1 : a[by] > b[by] ? 1 : 0));
   if (query.get("sort_order") === "desc") list.reverse();
   const at = Number(query.get("page") ?? 1);
   const limit = Number(query.get("limit") ?? 50);
+  const fields = query.get("fields")?.split(",");
+  const some = (row) => (fields ? Object.fromEntries(fields.map((name) => [name, row[name]])) : row);
   const total_pages = Math.max(1, Math.ceil(list.length / limit));
   json(response, 200, {
-    items: list.slice((at - 1) * limit, at * limit),
+    items: list.slice((at - 1) * limit, at * limit).map(some),
     pagination: { page: at, limit, total_items: list.length, total_pages, has_next: at < total_pages, has_prev: at > 1 },
   });
 }
