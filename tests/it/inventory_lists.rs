@@ -79,6 +79,27 @@ struct SqliteStep {
     detail: String,
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_out_is_told_from_what_is_only_low() {
+    for rows in Rows::both().await {
+        for (sku, stock, reserved) in [("OUT", 0, 0), ("RESERVED", 3, 5), ("LOW", 4, 0), ("MUCH", 90, 0)] {
+            let new = json!({"sku": sku, "name": sku, "stock_quantity": stock, "reserved_quantity": reserved});
+            rows.inventory.create(body(new)).await.unwrap();
+        }
+        let skus = async |low_stock, out_of_stock| {
+            let query = ListQuery { low_stock, out_of_stock, ..Default::default() };
+            let page = rows.inventory.list(&query, PageRequest::new(None, None).unwrap(), None).await.unwrap();
+            let skus: Vec<String> = page.items.into_iter().map(|item| item.sku).collect();
+            assert_eq!(page.pagination.total_items, skus.len() as i64);
+            skus
+        };
+        assert_eq!(skus(None, Some(true)).await, ["OUT", "RESERVED"]);
+        assert_eq!(skus(Some(true), Some(true)).await, ["OUT", "RESERVED"]);
+        assert_eq!(skus(Some(true), Some(false)).await, ["LOW"]);
+        assert_eq!(skus(None, Some(false)).await, ["LOW", "MUCH"]);
+    }
+}
+
 #[derive(Debug, sqlx::FromRow)]
 struct PostgresStep {
     #[sqlx(rename = "QUERY PLAN")]

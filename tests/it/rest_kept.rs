@@ -25,6 +25,7 @@ fn query(random: &mut fastrand::Rng) -> (ListQuery, PageRequest) {
         category: pick(random, &[None, None, Some("A".to_owned()), Some("B".to_owned())]),
         active: pick(random, &[None, None, None, Some(true), Some(false)]),
         low_stock: pick(random, &[None, None, Some(true), Some(false)]),
+        out_of_stock: pick(random, &[None, None, None, Some(true), Some(false)]),
         text: pick(random, &[None, None, None, None, Some("1".to_owned())]),
         sort_by: pick(random, &order),
         descending: random.u8(0..4) == 0,

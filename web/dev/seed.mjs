@@ -66,6 +66,8 @@ async function shop() {
   });
   const waiting = items.filter((item) => item.price).slice(3, 7);
   await each(waiting, (item) => call("PATCH", `/api/v1/prices/${item.price.id}`, { selling_price: Math.round(Number(item.price.selling_price) * 1.45), requires_approval: true, change_reason: pick(["季節の見直し", "Supplier raised the cost", "New season"]) }));
+  // Another change would settle them.
+  for (const item of waiting) item.price = null;
 }
 
 const NAMES = ["佐藤 花", "鈴木 健", "高橋 葵", "田中 蓮", "伊藤 凛", "渡辺 樹", "山本 結衣", "中村 陽翔", "小林 さくら", "加藤 大和", "吉田 芽依", "Alice Martin", "Bruno Costa", "Chloé Petit", "Dmitri Orlov", "Emma Fischer"];

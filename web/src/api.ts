@@ -6,11 +6,12 @@ export type Answer<Name extends keyof Operations> = Operations[Name]["answer"];
 
 const TOKEN_KEY = "fanfare.token";
 
+const ITEM_FIELDS = [
+  "id", "sku", "name", "category", "stock_quantity", "reserved_quantity", "available_quantity", "is_low_stock", "min_stock_level", "is_active", "updated_at",
+] as const;
+
 /** What the page reads of an item. */
-export type ItemRecord = Pick<
-  Item,
-  "id" | "sku" | "name" | "category" | "stock_quantity" | "reserved_quantity" | "available_quantity" | "is_low_stock" | "min_stock_level" | "is_active" | "updated_at"
->;
+export type ItemRecord = Pick<Item, (typeof ITEM_FIELDS)[number]>;
 
 /** What the page reads of a price. */
 export type PriceRecord = Pick<
@@ -181,22 +182,24 @@ async function everyPage<T>(path: string): Promise<T[]> {
   return items;
 }
 
+const FIELDS = `fields=${ITEM_FIELDS.join()}`;
+
 /** What the feeds' rows do not carry: minimums, margins, discounts. */
-export const fetchItems = () => everyPage<ItemRecord>("/api/v1/inventory?sort_by=sku&");
+export const fetchItems = () => everyPage<ItemRecord>(`/api/v1/inventory?sort_by=sku&${FIELDS}&`);
 
 export const fetchPrices = () => everyPage<PriceRecord>("/api/v1/prices?");
 
 /** Of a large shop only what stands out is asked for as a whole. */
-export const fetchInactive = () => everyPage<ItemRecord>("/api/v1/inventory?active=false&");
+export const fetchInactive = () => everyPage<ItemRecord>(`/api/v1/inventory?active=false&${FIELDS}&`);
 
-/** Active items that are low or out, in pages of a hundred. */
-export const fetchLow = (sort: "updated_at" | "available_quantity", order: "asc" | "desc", page: number) =>
-  read<Page<ItemRecord>>(`/api/v1/inventory?active=true&low_stock=true&sort_by=${sort}&sort_order=${order}&limit=100&page=${page}`);
+/** Active items that are out, or low and not out: how many, and those that changed last. */
+export const fetchLevel = (of: "low" | "out", limit: number) =>
+  read<Page<ItemRecord>>(`/api/v1/inventory?active=true&low_stock=true&out_of_stock=${of === "out"}&sort_by=updated_at&sort_order=desc&limit=${limit}&${FIELDS}`);
 
 /** How many items there are. */
-export const fetchTotal = async (): Promise<number> => (await read<Page<ItemRecord>>("/api/v1/inventory?limit=1")).pagination.total_items;
+export const fetchTotal = async (): Promise<number> => (await read<Page<ItemRecord>>("/api/v1/inventory?limit=1&fields=id")).pagination.total_items;
 
-export const fetchItem = (id: Id) => read<ItemRecord>(`/api/v1/inventory/${encodeURIComponent(id)}`);
+export const fetchItem = (id: Id) => read<ItemRecord>(`/api/v1/inventory/${encodeURIComponent(id)}?${FIELDS}`);
 
 export type ItemChange = Partial<Pick<ItemRecord, "name" | "stock_quantity" | "min_stock_level" | "category">>;
 

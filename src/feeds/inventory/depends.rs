@@ -11,6 +11,7 @@ impl ListQuery {
             (self.category.is_some(), column::CATEGORY),
             (self.active.is_some(), column::ACTIVE),
             (self.low_stock.is_some(), column::LOW),
+            (self.out_of_stock.is_some(), column::AVAILABLE),
             (self.text.is_some(), column::SKU | column::NAME | column::DESCRIPTION),
         ];
         narrowed.iter().filter(|(is, _)| *is).fold(column::MEMBERS, |columns, (_, more)| columns | more)

@@ -15,6 +15,8 @@ pub struct ListQuery {
     pub category: Option<String>,
     pub active: Option<bool>,
     pub low_stock: Option<bool>,
+    /// Nothing is available; such an item is low as well.
+    pub out_of_stock: Option<bool>,
     /// Text within SKU, name or description, in any case.
     pub text: Option<String>,
     pub sort_by: SortBy,
@@ -157,12 +159,24 @@ fn behind_category(sql: Sql, descending: bool, category: Option<String>, id: i64
 const LOW_SQLITE: &str = "max(0, stock_quantity - reserved_quantity) <= min_stock_level";
 const LOW_POSTGRES: &str = "greatest(0, stock_quantity - reserved_quantity) <= min_stock_level";
 
+/// By the index of what is available.
+const OUT_SQLITE: &str = "max(0, stock_quantity - reserved_quantity) = 0";
+const OUT_POSTGRES: &str = "greatest(0, stock_quantity - reserved_quantity) = 0";
+
 fn narrowed(db: &Db, sql: Sql, query: &ListQuery) -> Sql {
     let sql = match query.low_stock {
         Some(true) => sql.filter_by(db.by_engine(LOW_SQLITE, LOW_POSTGRES)),
         Some(false) => sql.filter_by(db.by_engine(
             "NOT max(0, stock_quantity - reserved_quantity) <= min_stock_level",
             "NOT greatest(0, stock_quantity - reserved_quantity) <= min_stock_level",
+        )),
+        None => sql,
+    };
+    let sql = match query.out_of_stock {
+        Some(true) => sql.filter_by(db.by_engine(OUT_SQLITE, OUT_POSTGRES)),
+        Some(false) => sql.filter_by(db.by_engine(
+            "max(0, stock_quantity - reserved_quantity) > 0",
+            "greatest(0, stock_quantity - reserved_quantity) > 0",
         )),
         None => sql,
     };

@@ -97,7 +97,7 @@ impl Inventory {
     /// `now`: where the rows stood before this was called, where somebody could say.
     pub async fn list(&self, query: &ListQuery, page: PageRequest, now: Option<Moment>) -> Result<Page<Item>, Failure> {
         let (db, depends) = (&self.0.db, query.total_depends());
-        let key = format!("{:?}", (&query.category, query.active, query.low_stock, &query.text));
+        let key = format!("{:?}", (&query.category, query.active, query.low_stock, query.out_of_stock, &query.text));
         let total = self.0.totals.get(db, key, now, &depends, list::total(db, query)).await?;
         let items = match now {
             Some(now) => self.page(query, page, now).await?,

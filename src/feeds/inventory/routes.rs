@@ -32,6 +32,9 @@ pub struct ListParameters {
     active: Option<bool>,
     #[serde(alias = "is_low_stock")]
     low_stock: Option<bool>,
+    /// Whether nothing is available.
+    #[serde(alias = "is_out_of_stock")]
+    out_of_stock: Option<bool>,
     #[serde(alias = "search", alias = "text")]
     q: Option<String>,
     #[param(inline)]
@@ -84,6 +87,7 @@ pub async fn list(
         category: parameters.category,
         active: parameters.active,
         low_stock: parameters.low_stock,
+        out_of_stock: parameters.out_of_stock,
         text: parameters.q.filter(|text| !text.is_empty()),
         sort_by: parameters.sort_by,
         descending: parameters.sort_order == SortOrder::Desc,

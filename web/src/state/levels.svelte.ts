@@ -1,18 +1,17 @@
-import { fetchTotal, fetchLow, type ItemRecord } from "../api";
+import { fetchLevel, fetchTotal, type ItemRecord } from "../api";
 import type { Item, ItemTable, Level } from "./items";
 import { Polled } from "./polled.svelte";
 import { parseMs } from "../stream/timestamp";
 
 const EVERY_MS = 5_000;
 
+/** As many as a lane shows, and some more for the alerts. */
+const LATEST = 30;
+
 interface Low {
   /** Those that changed last come first. */
-  latest: ItemRecord[];
-  /** Those with the least come first, so all that are out. */
-  least: ItemRecord[];
-  /** Low or out. */
-  total: number;
-  out: number;
+  latest: Record<"low" | "out", ItemRecord[]>;
+  totals: Record<"low" | "out", number>;
   all: number;
 }
 
@@ -53,9 +52,9 @@ export class Levels {
     const { items } = this.options;
     const low = this.#low;
     if (!this.active || !low) return items.lane(of, limit);
-    const records = of === "out" ? low.least.filter((record) => record.available_quantity <= 0) : low.latest.filter((record) => record.available_quantity > 0);
-    return records
+    return low.latest[of]
       .flatMap((record) => items.get(String(record.id)) ?? [])
+      .filter((item) => item.level === of)
       .sort((a, b) => b.updatedAtMs - a.updatedAtMs)
       .slice(0, limit);
   }
@@ -65,20 +64,22 @@ export class Levels {
     const low = this.#low;
     if (!this.active || !low) return tally;
     const active = tally.ok + tally.low + tally.out;
-    return { ok: Math.max(0, active - low.total), low: low.total - low.out, out: low.out };
+    return { ok: Math.max(0, active - low.totals.low - low.totals.out), ...low.totals };
   }
 
   #take(low: Low): Low {
     this.#low = low;
     const { items, put, alert, renew } = this.options;
     const known = this.#newestMs;
-    for (const record of low.latest) {
+    // What is told last stands on top.
+    const latest = [...low.latest.low, ...low.latest.out].sort((a, b) => (a.updated_at < b.updated_at ? -1 : 1));
+    for (const record of latest) {
       const atMs = parseMs(record.updated_at) ?? 0;
       if (known !== null && atMs > known) alert(record);
       this.#newestMs = Math.max(this.#newestMs ?? 0, atMs);
     }
     this.#newestMs ??= 0;
-    put([...low.latest, ...low.least]);
+    put(latest);
     const surplus = low.all - items.size;
     if (this.#surplus !== null && surplus !== this.#surplus) {
       this.#surplus = null;
@@ -88,14 +89,7 @@ export class Levels {
   }
 }
 
-/** Pages of items that are out are few; more are not counted. */
-const PAGES = 10;
-
 async function ask(): Promise<Low> {
-  const [latest, first, all] = await Promise.all([fetchLow("updated_at", "desc", 1), fetchLow("available_quantity", "asc", 1), fetchTotal()]);
-  const least = [...first.items];
-  for (let page = 2; page <= PAGES && least.at(-1)?.available_quantity === 0 && least.length < first.pagination.total_items; page += 1) {
-    least.push(...(await fetchLow("available_quantity", "asc", page)).items);
-  }
-  return { latest: latest.items, least, total: first.pagination.total_items, out: least.filter((record) => record.available_quantity <= 0).length, all };
+  const [low, out, all] = await Promise.all([fetchLevel("low", LATEST), fetchLevel("out", LATEST), fetchTotal()]);
+  return { latest: { low: low.items, out: out.items }, totals: { low: low.pagination.total_items, out: out.pagination.total_items }, all };
 }

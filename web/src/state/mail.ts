@@ -19,10 +19,13 @@ export function framed(html: string): Framed {
   return { html: bare, sheets };
 }
 
+/** What programs for mail set a mail in that says nothing of its looks. */
+const PLAIN = "body { margin: 16px 20px; font: 14px/1.55 Arial, Helvetica, 'Hiragino Sans', 'Noto Sans JP', 'Noto Sans CJK JP', sans-serif; color: #17191e } h1, h2, h3 { margin: 20px 0 8px; font-size: 16px } ul { margin: 0; padding-left: 18px } li { margin: 0 0 10px } a { color: #4450c4 }";
+
 export function dress(document: Document, { sheets }: Framed): void {
   const window = document.defaultView;
   if (!window) return;
-  const adopted = sheets.map((text) => {
+  const adopted = [PLAIN, ...sheets].map((text) => {
     const sheet = new window.CSSStyleSheet();
     sheet.replaceSync(text);
     return sheet;

@@ -35,6 +35,15 @@ export function aligned(lines: readonly ChartLine[], span: Span): Column[] {
   return columns;
 }
 
+/** What a line is at a moment: the value that held, or between two points the one on the slope. */
+export function heightAt({ points, stairs }: ChartLine, atMs: number): number | null {
+  const before = pointAt(points, atMs);
+  const last = points.at(-1);
+  if (!before || !last || (!stairs && atMs > last.atMs)) return null;
+  const after = stairs ? undefined : points.find((point) => point.atMs > atMs);
+  return after ? before.last + ((after.last - before.last) * (atMs - before.atMs)) / (after.atMs - before.atMs) : before.last;
+}
+
 /** Every line as its change in percent since the first value in the span, so that lines of any height can be compared. */
 export function relative(lines: readonly ChartLine[], span: Span): ChartLine[] {
   return lines.map((line) => {
