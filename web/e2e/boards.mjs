@@ -109,6 +109,45 @@ try {
   await inventory.keyboard.press("Escape");
   await shows(inventory, "BRD-2", 30);
 
+  say("inventory: one's own change is no conflict, and two names are one");
+  const alerted = () => inventory.evaluate(() => {
+    window.__alerts = 0;
+    new MutationObserver((changes) => (window.__alerts += changes.filter(({ addedNodes }) => [...addedNodes].some((node) => node.querySelector?.("[role=alert]") ?? node.role === "alert")).length)).observe(document.querySelector("tbody"), { childList: true, subtree: true });
+  });
+  const form = inventory.locator("tr form");
+  await alerted();
+  await inventory.locator('tr[data-sku="BRD-2"]').focus();
+  await inventory.keyboard.press("Enter");
+  await stock.fill("31");
+  await inventory.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+  await shows(inventory, "BRD-2", 31);
+  assert.equal(await inventory.evaluate(() => window.__alerts), 0, "an own change was called a conflict");
+  await inventory.keyboard.press("Enter");
+  await inventory.getByRole("textbox", { name: "Name" }).fill("Black tea, mine");
+  await api("PATCH", `/api/v1/inventory/${other.id}`, { name: "Black tea, theirs", stock_quantity: 30 });
+  await inventory.getByRole("alert").getByText("Changed to Black tea, theirs meanwhile").waitFor();
+  await inventory.getByRole("button", { name: "Take theirs" }).click();
+  await inventory.keyboard.press("Enter");
+  await form.waitFor({ state: "detached" });
+
+  say("inventory: what is typed outlives a search, and it is said when it has nowhere to go");
+  const short = await api("POST", "/api/v1/inventory", { sku: "BRD-9", name: "Short-lived", stock_quantity: 20 });
+  const search = inventory.getByRole("searchbox");
+  await inventory.locator('tr[data-sku="BRD-9"]').focus();
+  await inventory.keyboard.press("Enter");
+  await stock.fill("77");
+  await search.fill("nothing such");
+  await form.waitFor({ state: "detached" });
+  await search.fill("");
+  await form.waitFor();
+  assert.equal(await stock.inputValue(), "77");
+  await api("DELETE", `/api/v1/inventory/${short.id}`);
+  await inventory.getByRole("alert").getByText("deleted meanwhile").waitFor();
+  await inventory.locator('tr[data-sku="BRD-1"]').focus();
+  await inventory.keyboard.press("ArrowDown");
+  assert.equal(await inventory.evaluate(() => document.activeElement.dataset.sku), "BRD-2", "the keyboard is dead");
+
   say("inventory: import rows, with what is refused by its line");
   await inventory.getByRole("button", { name: "Import" }).click();
   await inventory.getByRole("textbox", { name: "Rows to import" }).fill('sku,name,stock_quantity\nBRD-3,"Tea, white",0\nX,too short,1\nBRD-2,Black tea,29');
@@ -119,6 +158,21 @@ try {
   await shows(inventory, "BRD-2", 29);
   await inventory.locator("#out li", { hasText: "Tea, white" }).waitFor();
 
+  say("inventory: a spreadsheet's file of another encoding, and one that names no SKU");
+  await inventory.getByRole("button", { name: "Import" }).click();
+  await inventory.getByRole("button", { name: "Import more" }).click();
+  // 「抹茶の粉」 as spreadsheets in Japan write it.
+  const name = Buffer.from([0x96, 0x95, 0x92, 0x83, 0x82, 0xcc, 0x95, 0xb2]);
+  const file = (head) => ({ name: "list.csv", mimeType: "text/csv", buffer: Buffer.concat([Buffer.from(`${head}\nBRD-5,`), name, Buffer.from(",12\n")]) });
+  await inventory.locator("input[type=file]").setInputFiles(file("code,name,stock_quantity"));
+  await inventory.getByRole("alert").getByText("No column is called").waitFor();
+  assert.ok(await inventory.getByRole("button", { name: "Import", exact: true }).last().isDisabled());
+  await inventory.locator("input[type=file]").setInputFiles(file("sku,name,stock_quantity"));
+  await inventory.getByText("Shift_JIS").waitFor();
+  await inventory.getByRole("button", { name: "Import", exact: true }).last().click();
+  await inventory.locator('tr[data-sku="BRD-5"]', { hasText: "抹茶の粉" }).waitFor({ state: "attached" });
+  await inventory.keyboard.press("Escape");
+
   say("prices: a change appears in list, feed and chart; an approval is given");
   const prices = await open("prices");
   await live(prices, "chart");
@@ -127,6 +181,18 @@ try {
   await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="520"]').waitFor();
   await prices.locator("#changes li", { hasText: "¥520" }).waitFor();
   await prices.locator("#chart .legend", { hasText: "¥520" }).waitFor();
+
+  say("prices: changes that come as one are counted as many, and another currency is not taken for yen");
+  const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
+  for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
+  await prices.locator("#changes li", { hasText: "¥526" }).waitFor();
+  const told = await prices.locator("#changes li").evaluateAll((all) => all.map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
+  assert.equal(told, before + 6);
+  await api("POST", "/api/v1/prices", { inventory_id: item.id, selling_price: 5.5, currency: "USD" });
+  await prices.locator("#changes li", { hasText: "$5.50" }).waitFor();
+  await prices.reload();
+  await prices.locator("#changes li", { hasText: "5.5" }).waitFor();
+  assert.equal(await prices.locator("#changes li", { hasText: "¥5.5" }).count() + await prices.locator("#changes li", { hasText: "¥6" }).count(), 0, "dollars are shown as yen");
   await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 600, requires_approval: true });
   await prices.locator('[data-approval="BRD-1"]').getByRole("button", { name: "Approve" }).click();
   await prices.locator('[data-price-sku="BRD-1"] [data-field="price"][data-value="600"]').waitFor();

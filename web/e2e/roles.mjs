@@ -18,9 +18,10 @@ const say = (next) => {
 const browser = await launch();
 try {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-US", reducedMotion: "reduce" });
-  const page = await context.newPage();
+  const first = await context.newPage();
+  const page = first;
   page.setDefaultTimeout(20_000);
-  const logIn = async (account) => {
+  const logIn = async (account, page = first) => {
     const [name, password] = account.split(/:(.*)/s);
     await page.getByRole("textbox", { name: "Account" }).fill(name);
     await page.getByLabel("Password", { exact: true }).last().fill(password);
@@ -54,6 +55,24 @@ try {
   await row.waitFor();
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("heading", { name: "Log in to Fanfare" }).waitFor();
+
+  say("a log-in that ends in one tab is asked for in its twin, where nothing typed is lost");
+  await logIn(manager);
+  await row.waitFor();
+  const twin = await context.newPage();
+  await twin.goto(base);
+  await twin.evaluate((kept) => sessionStorage.setItem("fanfare.token", kept), await page.evaluate(() => sessionStorage.getItem("fanfare.token")));
+  await twin.goto(`${base}/inventory`);
+  await twin.locator('tr[data-sku="ROLE-1"]').focus();
+  await twin.keyboard.press("Enter");
+  await twin.getByRole("spinbutton", { name: "Stock" }).fill("34");
+  await page.getByRole("button", { name: "Log out" }).click();
+  await twin.getByRole("heading", { name: "Log in to Fanfare" }).waitFor();
+  assert.equal(await twin.evaluate(() => document.activeElement.id), "name", "the form has not the focus");
+  await logIn(manager, twin);
+  await twin.getByRole("spinbutton", { name: "Stock" }).waitFor();
+  assert.equal(await twin.getByRole("spinbutton", { name: "Stock" }).inputValue(), "34");
+  await twin.close();
 
   say("log in as a viewer, who sees everything, can change nothing, and is told why");
   await logIn(viewer);

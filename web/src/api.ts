@@ -42,6 +42,7 @@ class Token {
   #value: string | null = null;
   #refresh: string | null = null;
   #expiresAtMs = Infinity;
+  #tabs: BroadcastChannel | null = null;
 
   get value(): string | null {
     return this.#value;
@@ -77,7 +78,23 @@ class Token {
   }
 
   setLogIn(logIn: Tokens): void {
+    const renewed = this.#refresh;
     this.#keep(logIn.access_token, logIn.refresh_token, Date.now() + logIn.expires_in * 1_000);
+    if (renewed) this.#tabs?.postMessage({ renewed, value: this.#value, refresh: this.#refresh, expiresAtMs: this.#expiresAtMs });
+  }
+
+  /** The log-in cannot be renewed any more. */
+  endRefresh(): void {
+    this.#keep(this.#value, null, this.#expiresAtMs);
+  }
+
+  /** A tab that was duplicated has the same log-in, which can be renewed once: who does it tells the other. The answer ends it. */
+  share(): () => void {
+    this.#tabs = new BroadcastChannel(TOKEN_KEY);
+    this.#tabs.onmessage = ({ data }: MessageEvent<{ renewed: string; value: string; refresh: string; expiresAtMs: number }>) => {
+      if (data.renewed === this.#refresh) this.#keep(data.value, data.refresh, data.expiresAtMs);
+    };
+    return () => this.#tabs?.close();
   }
 
   #keep(value: string | null, refresh: string | null, expiresAtMs: number): void {
@@ -125,6 +142,7 @@ export function renew(): Promise<boolean> {
     try {
       const response = await fetch("/api/v1/auth/refresh", { method: "POST", headers: JSON_TYPE, body: JSON.stringify({ refresh_token }) });
       if (response.ok) token.setLogIn((await response.json()) as Tokens);
+      else if (response.status === 401 && token.refresh === refresh_token) token.endRefresh();
       return response.ok;
     } catch {
       return false;

@@ -1,5 +1,5 @@
 import { toNumber } from "../lib/format";
-import { foldOf, isPriceUpdate, type Message } from "../stream/messages";
+import { foldOf, isPriceUpdate, toldAtMs, type Message } from "../stream/messages";
 import { Paced } from "../stream/paced";
 import { past, type Past } from "./past";
 import type { PriceTable } from "./prices";
@@ -58,6 +58,11 @@ export class PriceCharts {
     for (const line of this.chosen) void this.#load(line, span);
   }
 
+  /** Loads what was missed. */
+  reload(): void {
+    if (this.#span) this.load({ ...this.#span, toMs: Math.max(this.#span.toMs, Date.now()) });
+  }
+
   async #load(line: Chosen, span: Span): Promise<void> {
     this.loading += 1;
     try {
@@ -84,7 +89,7 @@ export class PriceCharts {
       const last = toNumber(message["new_price"]);
       if (!live || last === null) continue;
       const fold = foldOf(message, "new_price");
-      live.push({ atMs: nowMs, last, min: fold?.min ?? last, max: fold?.max ?? last });
+      live.push({ atMs: toldAtMs(message, nowMs), last, min: fold?.min ?? last, max: fold?.max ?? last });
       if (live.length > LIVE_POINTS) live.shift();
       drawn = true;
     }

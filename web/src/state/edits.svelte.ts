@@ -1,6 +1,7 @@
 import { adjustStock, ApiError, changeItem, type ItemChange, type ItemRecord } from "../api";
 import { t } from "../lib/i18n.svelte";
 import type { Id } from "../stream/messages";
+import { Draft } from "./draft.svelte";
 import type { Item } from "./items";
 
 /** Clicks on one item are gathered into one request. */
@@ -26,6 +27,8 @@ export interface Shop {
 /** Edits that are shown at once, and taken back when the server refuses. */
 export class Edits {
   adjustments = $state.raw<ReadonlyMap<string, Adjustment>>(new Map());
+  /** The rows that are being edited. */
+  drafts = $state.raw<ReadonlyMap<string, Draft>>(new Map());
 
   constructor(private readonly shop: Shop) {}
 
@@ -38,6 +41,50 @@ export class Edits {
     if (before?.timer) clearTimeout(before.timer);
     const timer = setTimeout(() => void this.#send(key, item.id, item.sku), GATHER_MS);
     this.#set(key, { shown, unsent: (before?.unsent ?? 0) + delta, inFlight: before?.inFlight ?? 0, timer });
+  }
+
+  open(key: string): void {
+    const item = this.shop.item(key);
+    if (item && !this.drafts.has(key)) this.drafts = new Map(this.drafts).set(key, new Draft(item));
+  }
+
+  close(key: string): void {
+    this.drafts = new Map([...this.drafts].filter(([other]) => other !== key));
+  }
+
+  /** Another person edits now. */
+  forget(): void {
+    this.drafts = new Map();
+  }
+
+  /** Rows have come or gone: what was typed into one that is gone has nowhere to be written. */
+  rowsChanged(): void {
+    for (const key of this.drafts.keys()) {
+      if (this.shop.item(key)) continue;
+      this.close(key);
+      this.shop.fail(t("editGone"));
+    }
+  }
+
+  /** Writes what was typed. Answers whether the row is done with. */
+  async save(key: string): Promise<boolean> {
+    const [draft, item] = [this.drafts.get(key), this.shop.item(key)];
+    if (!draft || !item || draft.busy || draft.conflicts(item).length > 0) return false;
+    const change = draft.change(item);
+    draft.problem = "";
+    try {
+      draft.busy = true;
+      if (Object.keys(change).length > 0) await this.change(key, change);
+      if (this.drafts.get(key) === draft) this.close(key);
+      return true;
+    } catch (error) {
+      draft.problem = error instanceof ApiError ? error.message : t("networkError");
+      // Who has closed the form already believes that it was written.
+      if (this.drafts.get(key) !== draft) this.shop.fail(t("notSaved", { sku: item.sku, why: draft.problem }));
+      return false;
+    } finally {
+      draft.busy = false;
+    }
   }
 
   async change(key: string, change: ItemChange): Promise<ItemRecord> {

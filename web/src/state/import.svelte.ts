@@ -1,88 +1,29 @@
-import { ApiError, write } from "../api";
-
-export interface Row {
-  line: number;
-  fields: Record<string, string | number>;
-}
+import { ApiError, read, write } from "../api";
+import { t } from "../lib/i18n.svelte";
+import type { Id } from "../stream/messages";
+import type { Row } from "./rows";
 
 export interface Refusal {
   line: number;
   reason: string;
 }
 
-const NUMBERS = new Set(["stock_quantity", "reserved_quantity", "min_stock_level", "max_stock_level", "cost_price", "weight"]);
+type Known = (sku: string) => Id | undefined;
+
 const WIDTH = 4;
 const KEPT_REFUSALS = 200;
 
-/** CSV with a heading line, quoted fields as spreadsheets write them, or NDJSON. */
-export function parseRows(text: string): Row[] {
-  const body = text.replace(/^\uFEFF/, "");
-  return body.trimStart().startsWith("{") ? parseLines(body) : parseCsv(body);
+const skuOf = (row: Row): string => String(row.fields?.["sku"] ?? "").trim().toUpperCase();
+
+async function find(sku: string): Promise<Id | undefined> {
+  const answer = await read<{ items: { id: Id; sku: string }[] }>(`/api/v1/inventory?${new URLSearchParams({ q: sku, limit: "1000" })}`);
+  return answer.items.find((item) => item.sku === sku)?.id;
 }
 
-function parseLines(text: string): Row[] {
-  return text.split(/\r?\n/).flatMap((line, index) => {
-    if (line.trim() === "") return [];
-    try {
-      const fields: unknown = JSON.parse(line);
-      return typeof fields === "object" && fields !== null ? [{ line: index + 1, fields: fields as Row["fields"] }] : [];
-    } catch {
-      // Told by the server's rules: a row without a SKU is refused with its line.
-      return [{ line: index + 1, fields: {} }];
-    }
-  });
-}
-
-function parseCsv(text: string): Row[] {
-  const [heading, ...records] = recordsOf(text);
-  if (!heading) return [];
-  const names = heading.cells.map((name) => name.trim().toLowerCase());
-  return records.flatMap(({ line, cells }) => {
-    if (cells.every((cell) => cell.trim() === "")) return [];
-    const fields: Row["fields"] = {};
-    for (const [index, name] of names.entries()) {
-      const cell = cells[index]?.trim() ?? "";
-      if (cell !== "") fields[name] = NUMBERS.has(name) && Number.isFinite(Number(cell)) ? Number(cell) : cell;
-    }
-    return [{ line, fields }];
-  });
-}
-
-function recordsOf(text: string): { line: number; cells: string[] }[] {
-  const records: { line: number; cells: string[] }[] = [];
-  let cells: string[] = [];
-  let cell = "";
-  let quoted = false;
-  let line = 1;
-  let begun = 1;
-  const end = (): void => {
-    records.push({ line: begun, cells: [...cells, cell] });
-    cells = [];
-    cell = "";
-  };
-  for (let at = 0; at < text.length; at += 1) {
-    const sign = text[at]!;
-    if (sign === "\n") line += 1;
-    if (quoted) {
-      if (sign !== '"') cell += sign;
-      else if (text[at + 1] === '"') {
-        cell += '"';
-        at += 1;
-      } else quoted = false;
-    } else if (sign === '"' && cell === "") quoted = true;
-    else if (sign === ",") {
-      cells.push(cell);
-      cell = "";
-    } else if (sign === "\n") {
-      end();
-      begun = line;
-    } else if (sign !== "\r") cell += sign;
-  }
-  if (cell !== "" || cells.length > 0) end();
-  return records;
-}
-
-/** Sends rows a few at a time, and keeps count. What is refused is named; what is there already may be overwritten. */
+/**
+ * Sends rows a few at a time, and keeps count. What is refused is named; what is there already is overwritten. When the
+ * server does not answer, or wants a log-in first, it stops, and goes on from there when it is told to.
+ */
 export class Import {
   total = $state(0);
   done = $state(0);
@@ -91,37 +32,57 @@ export class Import {
   failed = $state(0);
   refusals = $state.raw<Refusal[]>([]);
   running = $state(false);
+  /** Why it stopped before its end. */
+  problem = $state("");
 
-  #cancelled = false;
+  #rest: Row[] = [];
+  #halted = false;
 
   constructor(
     private readonly send: typeof write = write,
     private readonly pause: (ms: number) => Promise<void> = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    private readonly seek: (sku: string) => Promise<Id | undefined> = find,
   ) {}
 
   cancel(): void {
-    this.#cancelled = true;
+    this.#halted = true;
   }
 
-  async run(rows: Row[], known: (sku: string) => number | string | undefined): Promise<void> {
+  async run(rows: readonly Row[], known: Known): Promise<void> {
     [this.total, this.done, this.created, this.updated, this.failed, this.refusals] = [rows.length, 0, 0, 0, 0, []];
+    // Several are under way at once, so of two rows of one item only the later one may be.
+    const last = new Map(rows.map((row) => [skuOf(row), row.line]));
+    this.#rest = rows.filter((row) => {
+      const later = skuOf(row) === "" ? row.line : last.get(skuOf(row))!;
+      if (row.fields !== null && later === row.line) return true;
+      this.#refuse(row, row.fields === null ? t("importUnreadable") : t("importTwice", { n: later }));
+      this.done += 1;
+      return false;
+    });
+    await this.goOn(known);
+  }
+
+  /** Sends what has not been sent. */
+  async goOn(known: Known): Promise<void> {
     this.running = true;
-    this.#cancelled = false;
-    const queue = rows.values();
+    this.problem = "";
+    this.#halted = false;
     await Promise.all(
       Array.from({ length: WIDTH }, async () => {
-        for (const row of queue) {
-          if (this.#cancelled) return;
-          await this.#one(row, known);
-          this.done += 1;
+        while (!this.#halted) {
+          const row = this.#rest.shift();
+          if (!row) return;
+          if (await this.#one(row, known)) this.done += 1;
+          else this.#rest.unshift(row);
         }
       }),
     );
     this.running = false;
   }
 
-  async #one(row: Row, known: (sku: string) => number | string | undefined): Promise<void> {
-    const id = known(String(row.fields["sku"] ?? "").toUpperCase());
+  /** Answers whether the row is done with. */
+  async #one(row: Row, known: Known): Promise<boolean> {
+    let id = known(skuOf(row));
     for (;;) {
       try {
         if (id === undefined) {
@@ -131,18 +92,32 @@ export class Import {
           await this.send("PATCH", `/api/v1/inventory/${encodeURIComponent(id)}`, row.fields);
           this.updated += 1;
         }
-        return;
+        return true;
       } catch (error) {
+        const status = error instanceof ApiError ? error.status : 0;
         // Too many at once is no fault of the row's.
-        if (error instanceof ApiError && (error.status === 429 || error.status === 503) && !this.#cancelled) {
-          await this.pause(error.retryAfterMs ?? 1_000);
+        if ((status === 429 || status === 503) && !this.#halted) {
+          await this.pause((error as ApiError).retryAfterMs ?? 1_000);
           continue;
         }
-        this.failed += 1;
-        const reason = error instanceof Error ? error.message : String(error);
-        if (this.refusals.length < KEPT_REFUSALS) this.refusals = [...this.refusals, { line: row.line, reason }];
-        return;
+        if ([0, 401, 429, 502, 503, 504].includes(status)) {
+          if (!this.#halted) this.problem = error instanceof ApiError ? error.message : t("networkError");
+          this.#halted = true;
+          return false;
+        }
+        // It is there after all: somebody was quicker, or the answer to a first try was lost.
+        if (status === 409 && id === undefined) {
+          id = await this.seek(skuOf(row)).catch(() => undefined);
+          if (id !== undefined) continue;
+        }
+        this.#refuse(row, error instanceof Error ? error.message : String(error));
+        return true;
       }
     }
+  }
+
+  #refuse(row: Row, reason: string): void {
+    this.failed += 1;
+    if (this.refusals.length < KEPT_REFUSALS) this.refusals = [...this.refusals, { line: row.line, reason }];
   }
 }

@@ -1,15 +1,17 @@
 import { ApiError, isUnauthorized, socketUrl, token, type ItemRecord } from "../api";
 import { browserClock } from "../stream/clock";
 import type { Socket } from "../stream/connection";
+import { isLogIn } from "../stream/codes";
 import { Feed, type FeedOptions, type Phase } from "../stream/feed";
 import { Frames } from "../stream/frames";
-import { isInventoryUpdate, isPriceUpdate, type InventoryRow, type InventoryUpdate, type Message, type PriceRow, type PriceUpdate } from "../stream/messages";
+import { isInventoryUpdate, isPriceUpdate, toldAtMs, type InventoryRow, type InventoryUpdate, type Message, type PriceRow, type PriceUpdate } from "../stream/messages";
 import { Paced } from "../stream/paced";
 import { Rate } from "../stream/rate";
 import { BEATS_MS, Beats } from "./beats.svelte";
 import { Details } from "./details";
 import { Edits } from "./edits.svelte";
 import { eachFeed, FEEDS, MAX_HZ, PATHS, type FeedName, type FeedState } from "./feeds";
+import { Import } from "./import.svelte";
 import { ItemTable } from "./items";
 import { Levels } from "./levels.svelte";
 import type { Lanes } from "./lanes.svelte";
@@ -73,6 +75,9 @@ export class Live {
     put: (record, order) => this.#put(record, order),
     fail: (text) => this.fail(text),
   });
+
+  /** Outlives the page that it was begun on. */
+  readonly import = new Import();
 
   /** What is low and out, of all items. */
   readonly levels = new Levels({
@@ -176,12 +181,13 @@ export class Live {
   /** Starts what is wanted; the answer ends everything. */
   start(): () => void {
     token.takeFromAddress();
+    const unshare = token.share();
     this.#following = true;
     void session.load().then(() => this.#follow());
     this.#follow();
     const ends = [this.#presence.start(), this.#told.follow((name) => this.isWanted(name), () => this.needsToken)];
     return () => {
-      for (const end of ends) end();
+      for (const end of [...ends, unshare]) end();
       this.#following = false;
       for (const name of FEEDS) this.#feeds[name].stop();
     };
@@ -233,12 +239,16 @@ export class Live {
 
   /** After a log-in or a log-out everything is asked for anew, by another person. */
   async useLogIn(name: string, password: string): Promise<void> {
+    const before = session.me?.subject;
     await session.logIn(name, password);
+    // Who logs in again goes on with what was typed; another does not.
+    if (session.me?.subject !== before) this.edits.forget();
     this.#restart();
   }
 
   async logOut(): Promise<void> {
     await session.logOut();
+    this.edits.forget();
     for (const name of FEEDS) this.#feeds[name].stop();
     this.needsToken = true;
   }
@@ -304,13 +314,16 @@ export class Live {
     this.phases = { ...this.phases, [name]: phase };
     if (name === "inventory" && phase.name === "live") this.#narrow.settle();
     this.#levels();
-    if (phase.name === "waiting" && !phase.closed.opened) void this.#probe();
+    if ((phase.name === "waiting" && !phase.closed.opened) || (phase.name === "refused" && isLogIn(phase.closed.code))) void this.#probe();
   }
 
   async #probe(): Promise<void> {
     if (this.#probing || this.needsToken) return;
     this.#probing = true;
+    const before = token.value;
     if (await isUnauthorized()) this.#askForToken();
+    // The question itself may have renewed the log-in.
+    else if (token.value !== before) this.#follow();
     this.#probing = false;
   }
 
@@ -350,6 +363,7 @@ export class Live {
 
   #touchItems(order: boolean, shown: boolean): void {
     if (shown) this.itemsVersion += 1;
+    if (order) this.edits.rowsChanged();
     // Rows that come and go one by one are in their places at once, a flood of them now and then.
     if (order && this.items.size < LARGE) this.orderVersion += 1;
     else this.#resort.ask();
@@ -388,7 +402,7 @@ export class Live {
         const size = this.prices.size;
         pricesChanged = this.prices.apply(message as unknown as PriceUpdate, now) || pricesChanged;
         if (this.prices.size > size) this.#details.wantsPrices = true;
-      } else this.lanes.take(feed, message, now);
+      } else this.lanes.take(feed, message, toldAtMs(message, now));
     }
     if (itemsChanged) this.#touchItems(itemsMoved, itemsShown);
     if (pricesChanged) this.#touchPrices(false);

@@ -8,7 +8,8 @@ import { aligned, relative } from "../ui/chart";
 import { asOf, Batches, rateOf, remainingMs } from "./batches";
 import { Classroom, errorKind, type MatrixAnswer, type StudentAnswer } from "./class";
 import { buckets, figuresOf, parseMetrics, quantile, sum } from "./figures";
-import { Import, parseRows } from "./import.svelte";
+import { Import } from "./import.svelte";
+import { decode, lacksSku, parseRows } from "./rows";
 import { framed } from "./mail";
 import { Past, pointAt, priceAt, stepOf, type PriceChange } from "./past";
 import { Travel } from "./travel.svelte";
@@ -58,7 +59,7 @@ describe("the past", () => {
   });
 
   it("of a price is what the first change since then says it was", () => {
-    const change = (atMs: number, oldPrice: number | null): PriceChange => ({ id: atMs, inventoryKey: "1", oldPrice, newPrice: 0, percent: null, type: "updated", by: "", reason: null, atMs });
+    const change = (atMs: number, oldPrice: number | null): PriceChange => ({ id: atMs, inventoryKey: "1", currency: null, times: 1, oldPrice, newPrice: 0, percent: null, type: "updated", by: "", reason: null, atMs });
     const changes = [change(30, 120), change(20, 100), change(10, null)];
     expect(priceAt(changes, 25)).toBe(120);
     expect(priceAt(changes, 15)).toBe(100);
@@ -243,13 +244,33 @@ describe("figures", () => {
 });
 
 describe("an import", () => {
+  const rowsOf = (...skus: string[]) => skus.map((sku, i) => ({ line: i + 2, fields: { sku } }));
+
   it("reads what spreadsheets write", () => {
     const rows = parseRows('\uFEFFSKU,name,stock_quantity\r\nA-1,"Tea, ""green""",5\r\n\r\nA-2,"two\nlines",\r\n');
     expect(rows).toEqual([
       { line: 2, fields: { sku: "A-1", name: 'Tea, "green"', stock_quantity: 5 } },
       { line: 4, fields: { sku: "A-2", name: "two\nlines" } },
     ]);
-    expect(parseRows('{"sku":"A-1"}\n\nnonsense')).toEqual([{ line: 1, fields: { sku: "A-1" } }, { line: 3, fields: {} }]);
+    expect(parseRows('{"sku":"A-1"}\n\nnonsense')).toEqual([{ line: 1, fields: { sku: "A-1" } }, { line: 3, fields: null }]);
+  });
+
+  it("reads what is copied, what other countries write, and lists", () => {
+    const row = { line: 2, fields: { sku: "A-1", stock_quantity: 1200, is_active: false } };
+    expect(parseRows("sku\tstock_quantity\tis_active\nA-1\t1,200\tFALSE")).toEqual([row]);
+    expect(parseRows('sku;stock_quantity;is_active\nA-1;"1,200";false')).toEqual([row]);
+    expect(parseRows('[{"sku":"A-1"},\n5]')).toEqual([{ line: 1, fields: { sku: "A-1" } }, { line: 2, fields: null }]);
+    expect(parseRows('[{"sku":')).toEqual([{ line: 1, fields: null }]);
+    expect([lacksSku(parseRows("code,name\nA-1,Tea")), lacksSku(parseRows("SKU,name\nA-1,Tea\n,Nameless"))]).toEqual([true, false]);
+  });
+
+  it("reads files in the encodings of spreadsheets", () => {
+    const bytes = (...all: number[]) => new Uint8Array(all).buffer;
+    expect(decode(new TextEncoder().encode("\uFEFF茶").buffer, false)).toEqual({ text: "茶", encoding: null });
+    expect(decode(bytes(0xff, 0xfe, 0x36, 0x83), false)).toEqual({ text: "茶", encoding: "UTF-16" });
+    expect(decode(bytes(0x82, 0xa8, 0x92, 0x83), false)).toEqual({ text: "お茶", encoding: "Shift_JIS" });
+    expect(decode(bytes(0x92, 0x83), true)).toEqual({ text: "茶", encoding: "Shift_JIS" });
+    expect(decode(bytes(0x54, 0x68, 0xe9, 0x2c), false)).toEqual({ text: "Thé,", encoding: "Windows-1252" });
   });
 
   it("counts, updates what is known, names what is refused, and waits when it is too quick", async () => {
@@ -266,10 +287,39 @@ describe("an import", () => {
       return undefined as never;
     };
     const run = new Import(send as never, async () => {});
-    await run.run(["A-1", "A-2", "A-3"].map((sku, i) => ({ line: i + 2, fields: { sku } })), (sku) => (sku === "A-1" ? 9 : undefined));
+    await run.run(rowsOf("A-1", "A-2", "A-3"), (sku) => (sku === "A-1" ? 9 : undefined));
     expect(run).toMatchObject({ total: 3, done: 3, created: 1, updated: 1, failed: 1, running: false });
     expect(run.refusals).toEqual([{ line: 4, reason: "name: is missing" }]);
     expect(sent.sort()).toEqual(["PATCH /api/v1/inventory/9 A-1", "POST /api/v1/inventory A-2"]);
+  });
+
+  it("stops when the server is gone, goes on from there, and overwrites what was written without an answer", async () => {
+    let gone = true;
+    const sent: string[] = [];
+    const send = async (method: string, path: string, body?: unknown) => {
+      const { sku } = body as { sku: string };
+      if (sku !== "A-1" && gone) throw new TypeError("Failed to fetch");
+      if (sku === "A-2" && method === "POST") throw new ApiError(409, {});
+      sent.push(`${method} ${path} ${sku}`);
+      return undefined as never;
+    };
+    const run = new Import(send as never, async () => {}, async () => 7);
+    await run.run(rowsOf("A-1", "A-2", "A-3", "A-4", "A-5", "A-6"), () => undefined);
+    expect(run).toMatchObject({ total: 6, done: 1, failed: 0, running: false });
+    expect(run.problem).not.toBe("");
+    gone = false;
+    await run.goOn(() => undefined);
+    expect(run).toMatchObject({ done: 6, created: 5, updated: 1, failed: 0, problem: "" });
+    expect(sent).toContain("PATCH /api/v1/inventory/7 A-2");
+  });
+
+  it("takes the last of two rows of one item, and names what it cannot read", async () => {
+    const sent: unknown[] = [];
+    const run = new Import((async (_: string, __: string, body: unknown) => void sent.push(body)) as never);
+    await run.run([...rowsOf("A-1", "a-1"), { line: 9, fields: null }], () => undefined);
+    expect(sent).toEqual([{ sku: "a-1" }]);
+    expect(run.refusals.map(({ line }) => line)).toEqual([2, 9]);
+    expect(run).toMatchObject({ total: 3, done: 3, created: 1, failed: 2 });
   });
 });
 

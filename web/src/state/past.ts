@@ -20,6 +20,8 @@ export type Curve = readonly Point[];
 export interface PriceChange {
   id: number;
   inventoryKey: string;
+  /** Null where the record does not say it. */
+  currency: string | null;
   oldPrice: number | null;
   newPrice: number | null;
   percent: number | null;
@@ -27,6 +29,8 @@ export interface PriceChange {
   by: string;
   reason: string | null;
   atMs: number;
+  /** So many changes came as one. */
+  times: number;
 }
 
 type ChangesAnswer = { items: PriceHistory[]; pagination: Pick<Pagination, "has_next"> };
@@ -100,12 +104,15 @@ export class Past {
   /** Every change of a price since a moment, the newest first. */
   async priceChanges(sinceMs: number): Promise<PriceChange[]> {
     const changes: PriceChange[] = [];
+    // Of an earlier answer the latest changes would be missing.
+    for (const path of this.#answers.keys()) if (path.startsWith("/api/v1/prices/history")) this.#answers.delete(path);
     for (let page = 1; page <= CHANGES_PAGES; page += 1) {
       const answer = await this.#kept<ChangesAnswer>(`/api/v1/prices/history?limit=1000&page=${page}`);
       for (const row of answer.items) {
         changes.push({
           id: row.id,
           inventoryKey: String(row.inventory_id),
+          currency: null,
           oldPrice: toNumber(row.old_price),
           newPrice: toNumber(row.new_price),
           percent: toNumber(row.price_change_percent),
@@ -113,6 +120,7 @@ export class Past {
           by: row.changed_by ?? "",
           reason: row.change_reason ?? null,
           atMs: parseMs(row.changed_at) ?? 0,
+          times: 1,
         });
       }
       if (!answer.pagination.has_next || (changes.at(-1)?.atMs ?? 0) < sinceMs) break;

@@ -30,6 +30,8 @@ const keyOf = (inventoryId: unknown, currency: string): string => `${String(inve
 /** The active price of each item and currency, from the feed's rows and the messages since. */
 export class PriceTable {
   #rows = new Map<string, Price>();
+  /** By item; null until somebody asks. */
+  #currencies: Map<string, string[]> | null = null;
 
   get size(): number {
     return this.#rows.size;
@@ -43,6 +45,7 @@ export class PriceTable {
   replace(rows: PriceRow[]): void {
     const before = this.#rows;
     this.#rows = new Map();
+    this.#currencies = null;
     for (const row of rows) {
       const key = keyOf(row.inventory_id, row.currency);
       const old = before.get(key);
@@ -92,6 +95,7 @@ export class PriceTable {
     const currency = message.currency ?? "JPY";
     const key = keyOf(message.inventory_id, currency);
     const before = this.#rows.get(key);
+    if (!before || message.action === "deleted") this.#currencies = null;
     if (message.action === "deleted") return this.#rows.delete(key);
     const price = message.new_price ?? before?.price ?? null;
     const number = toNumber(price);
@@ -127,6 +131,15 @@ export class PriceTable {
   /** One of an item's prices, for its name and its currency. */
   ofItem(inventoryKey: string): Price | undefined {
     return this.#rows.get(keyOf(inventoryKey, "JPY")) ?? [...this.#rows.values()].find((row) => row.inventoryKey === inventoryKey);
+  }
+
+  /** In which currencies an item has a price. */
+  currenciesOf(inventoryKey: string): string[] {
+    if (!this.#currencies) {
+      this.#currencies = new Map();
+      for (const row of this.#rows.values()) this.#currencies.set(row.inventoryKey, [...(this.#currencies.get(row.inventoryKey) ?? []), row.currency]);
+    }
+    return this.#currencies.get(inventoryKey) ?? [];
   }
 
   /** The prices that moved last come first, then the others by SKU. */

@@ -2,9 +2,8 @@ import { socketUrl } from "../api";
 import { Backoff } from "../stream/backoff";
 import { browserClock, type Clock } from "../stream/clock";
 import { Connection, type Socket } from "../stream/connection";
-import { messageType, positionOf, type Message } from "../stream/messages";
+import { messageType, positionOf, saidAtMs } from "../stream/messages";
 import { Positions } from "../stream/positions";
-import { parseMs } from "../stream/timestamp";
 import { PATHS, type FeedName } from "./feeds";
 import { Lanes } from "./lanes.svelte";
 
@@ -18,15 +17,6 @@ export interface Moment {
   atMs: number;
   /** How fast the past goes on; null while it stands still. */
   speed: number | null;
-}
-
-/** When something was said, by the server's word. */
-function saidAtMs(message: Message): number | null {
-  for (const field of ["receivedAt", "timestamp", "eventTime"]) {
-    const atMs = parseMs(typeof message[field] === "string" ? message[field] : null);
-    if (atMs !== null) return atMs;
-  }
-  return null;
 }
 
 /** One feed's past. */

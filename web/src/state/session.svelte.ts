@@ -3,6 +3,8 @@ import type { Me } from "../contract/api";
 
 /** A token is renewed this long before it runs out, so that no stream is refused in between. */
 const AHEAD_MS = 60_000;
+/** Tabs that have one log-in do not renew it all at once. */
+const SPREAD_MS = 30_000;
 
 /** Who uses the page, and what he may do. The server decides; this only says beforehand what it would refuse. */
 class Session {
@@ -47,7 +49,7 @@ class Session {
   #renewInTime(): void {
     if (this.#timer) clearTimeout(this.#timer);
     if (!token.refresh) return;
-    const delayMs = Math.max(5_000, token.expiresAtMs - Date.now() - AHEAD_MS);
+    const delayMs = Math.max(5_000, token.expiresAtMs - Date.now() - AHEAD_MS - Math.random() * SPREAD_MS);
     this.#timer = setTimeout(() => void renew().then(() => this.#renewInTime()), delayMs);
   }
 }

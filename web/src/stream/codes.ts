@@ -29,6 +29,9 @@ const MEANINGS: Record<number, CloseMeaning> = {
   3507: { name: "codeForbidden", reconnect: false },
 };
 
+/** Whether a close says that the log-in is no good any more: another one mends it. */
+export const isLogIn = (code: number): boolean => code === 3500 || code === 3502 || code === 3503;
+
 export function closeMeaning(code: number): CloseMeaning {
   return MEANINGS[code] ?? { name: "other", reconnect: true };
 }

@@ -1,5 +1,6 @@
 import type * as Contract from "../contract/messages";
 import type { Position } from "./positions";
+import { parseMs } from "./timestamp";
 
 /**
  * What the five feeds send, as the contract has it. Others than this server write to the feeds, too: what they may leave
@@ -43,6 +44,24 @@ export function parseMessage(text: unknown): Message | null {
 export function messageType(message: Message): string {
   const type = message["message_type"];
   return typeof type === "string" ? type : "";
+}
+
+/** What is older than this when it arrives was said while nobody listened. */
+const LATE_MS = 5_000;
+
+/** When something was said, by the server's word. */
+export function saidAtMs(message: Message): number | null {
+  for (const field of ["receivedAt", "timestamp", "eventTime"]) {
+    const atMs = parseMs(typeof message[field] === "string" ? message[field] : null);
+    if (atMs !== null) return atMs;
+  }
+  return null;
+}
+
+/** What is said now is said now, whatever clock its sender has. What comes late, after a loss or a rest, is as old as it says. */
+export function toldAtMs(message: Message, nowMs: number): number {
+  const atMs = saidAtMs(message);
+  return atMs !== null && nowMs - atMs > LATE_MS ? atMs : nowMs;
 }
 
 /** Where a message stands. The server's own words stand nowhere. */

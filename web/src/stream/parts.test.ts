@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { FakeClock } from "./fakes";
 import { Frames } from "./frames";
+import { toldAtMs } from "./messages";
 import { Paced } from "./paced";
 import { Rate } from "./rate";
 import { isOlder, parseMs, parseNanos } from "./timestamp";
@@ -92,5 +93,16 @@ describe("frames", () => {
     const frames = new Frames<number>((batch) => batches.push(batch), () => () => {}, 10);
     for (let i = 0; i < 25; i += 1) frames.push(i);
     expect(batches.map((b) => b.length)).toEqual([10, 10]);
+  });
+});
+
+describe("what is told", () => {
+  it("late is as old as it says, and otherwise of now, whatever clock its sender has", () => {
+    const message = { timestamp: "2026-11-21T04:00:00.000Z" };
+    const said = Date.parse(message.timestamp);
+    expect(toldAtMs(message, said + 60_000)).toBe(said);
+    expect(toldAtMs(message, said + 2_000)).toBe(said + 2_000);
+    expect(toldAtMs(message, said - 60_000)).toBe(said - 60_000);
+    expect(toldAtMs({}, 7)).toBe(7);
   });
 });
