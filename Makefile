@@ -150,8 +150,9 @@ screenshots: web ## the pictures in docs/screenshots, of a server filled with in
 	node web/e2e/screenshots.mjs $(CARGO_TARGET_DIR)/debug/fanfare docs/screenshots --minutes=$(or $(MINUTES),3)
 
 .PHONY: frames
-frames: web ## what 1,000 updates a second cost the inventory page, by the browser's trace (SECONDS=60; 600: memory)
-	for sort in $(or $(SORT),sku updated); do node web/e2e/frames.mjs --seconds=$(or $(SECONDS),60) --sort=$$sort || exit 1; done
+frames: web ## what 1,000 updates a second cost the pages, by the browser's trace (SECONDS=60; 600: memory; PAGES="prices")
+	for page in $(or $(PAGES),"inventory --sort=sku" "inventory --sort=updated" prices overview); do \
+		node web/e2e/frames.mjs --seconds=$(or $(SECONDS),60) --page=$$page || exit 1; done
 
 .PHONY: classroom
 classroom: build ## what a class of 300 students costs the page, on a real server

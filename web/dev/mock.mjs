@@ -1,5 +1,5 @@
 // A stand-in for the server, for work on the page alone: the same addresses and shapes, invented shop traffic.
-//   node dev/mock.mjs [--port=8080] [--items=120] [--rate=8] [--sales=0] [--token=secret]
+//   node dev/mock.mjs [--port=8080] [--items=120] [--rate=8] [--sales=0] [--prices=0] [--token=secret]
 // It serves dist/ under the policy that the real server sends. POST /mock/down?ms=… closes every socket and refuses new
 // ones for a while, with &slot=true it tells them when to come back; POST /mock/gap reports a gap on every feed, POST
 // /mock/forget gives up what was kept for clients that come back, POST /mock/silent?is=true|false is the canary's word.
@@ -13,8 +13,9 @@ const options = Object.fromEntries(process.argv.slice(2).map((arg) => arg.replac
 const port = Number(options.port ?? 8080);
 const itemCount = Number(options.items ?? 120);
 const rate = Number(options.rate ?? 8);
-/** Sales alone, a second: for measurements of the inventory. */
+/** Sales alone, and changes of prices alone, a second: for measurements. */
 const sales = Number(options.sales ?? 0);
+const repricings = Number(options.prices ?? 0);
 const token = options.token ?? "";
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 
@@ -183,6 +184,7 @@ function page(response, query, all) {
   let list = all;
   if (query.get("low_stock") === "true") list = list.filter((row) => row.is_low_stock);
   if (query.has("out_of_stock")) list = list.filter((row) => String(row.available_quantity === 0) === query.get("out_of_stock"));
+  if (query.get("pending") === "true") list = list.filter((row) => row.requires_approval && row.pending_price);
   if (query.has("active")) list = list.filter((row) => String(row.is_active) === query.get("active"));
   const by = query.get("sort_by");
   if (by === "updated_at" || by === "available_quantity") list = [...list].sort((a, b) => (a[by] < b[by] ? -1 : a[by] > b[by] ? 1 : 0));
@@ -280,8 +282,7 @@ server.on("upgrade", (request, stream, head) => {
   upgrades.handleUpgrade(request, stream, head, (socket) => begin(socket, url.pathname, url.searchParams));
 });
 
-function changePrice() {
-  const price = pick([...prices.values()]);
+function changePrice(price = pick([...prices.values()])) {
   if (!price) return;
   const old = Number(price.selling_price);
   const percent = (Math.random() - 0.48) * (Math.random() < 0.1 ? 60 : 8);
@@ -326,19 +327,29 @@ function matchStep() {
   }
 }
 
-if (sales > 0) {
-  const list = [...items.values()];
+/** Does something so many times a second, however late the timer is. */
+function often(perSecond, act) {
   let due = 0;
   let last = Date.now();
   setInterval(() => {
     const now = Date.now();
-    due += (sales * (now - last)) / 1000;
+    due += (perSecond * (now - last)) / 1000;
     last = now;
-    for (; due >= 1; due -= 1) {
-      const item = pick(list);
-      adjust(item, item.stock_quantity < 12 ? 40 : -1);
-    }
+    for (; due >= 1; due -= 1) act();
   }, 10);
+}
+
+if (sales > 0) {
+  const list = [...items.values()];
+  often(sales, () => {
+    const item = pick(list);
+    adjust(item, item.stock_quantity < 12 ? 40 : -1);
+  });
+}
+
+if (repricings > 0) {
+  const list = [...prices.values()];
+  often(repricings, () => changePrice(pick(list)));
 }
 
 if (rate > 0) {

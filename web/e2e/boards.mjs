@@ -186,8 +186,8 @@ try {
   const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
   for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
   await prices.locator("#changes li", { hasText: "¥526" }).waitFor();
-  const told = await prices.locator("#changes li").evaluateAll((all) => all.map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
-  assert.equal(told, before + 6);
+  const counted = await prices.locator("#changes li").evaluateAll((all) => all.map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
+  assert.equal(counted, before + 6);
   await api("POST", "/api/v1/prices", { inventory_id: item.id, selling_price: 5.5, currency: "USD" });
   await prices.locator("#changes li", { hasText: "$5.50" }).waitFor();
   await prices.reload();

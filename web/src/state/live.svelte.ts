@@ -29,6 +29,7 @@ const RESORT_MS = 1_000;
 /** Of more rows than this an order is dear to find. */
 const LARGE = 2_000;
 const LEVELS = ["out", "low"] as const;
+const CALM_PER_S = 30;
 
 interface Arrival {
   feed: FeedName;
@@ -52,6 +53,8 @@ export class Live {
   /** Advances once a second: what relative times and countdowns are read from. */
   nowMs = $state(Date.now());
   perSecond = $state(0);
+  /** So little comes that what is new may flash: where everything changes a tint tells nothing, and costs a layer each. */
+  readonly isCalm = $derived(this.perSecond < CALM_PER_S);
   curve = $state.raw<number[]>([]);
   feeds = $state.raw<Record<FeedName, FeedState>>(eachFeed(() => ({ received: 0, recovered: 0, gaps: 0, lastAtMs: null, lastGapAtMs: null })));
 

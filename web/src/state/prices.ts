@@ -32,6 +32,12 @@ export class PriceTable {
   #rows = new Map<string, Price>();
   /** By item; null until somebody asks. */
   #currencies: Map<string, string[]> | null = null;
+  /** Null until somebody asks. */
+  #bySku: string[] | null = null;
+  /** Those that have moved, the last one at the end. */
+  #moved = new Set<string>();
+  /** Rises when prices come or go or are called another name. */
+  membership = 0;
 
   get size(): number {
     return this.#rows.size;
@@ -45,7 +51,7 @@ export class PriceTable {
   replace(rows: PriceRow[]): void {
     const before = this.#rows;
     this.#rows = new Map();
-    this.#currencies = null;
+    this.#changed();
     for (const row of rows) {
       const key = keyOf(row.inventory_id, row.currency);
       const old = before.get(key);
@@ -69,6 +75,7 @@ export class PriceTable {
         partial: old?.partial ?? true,
       });
     }
+    for (const key of this.#moved) if (!this.#rows.has(key)) this.#moved.delete(key);
   }
 
   /** Adds what the feed does not carry. Answers whether a row is another now. */
@@ -86,6 +93,7 @@ export class PriceTable {
       if (!row) continue;
       const details = { name: record.name, discount: record.discount_price ?? null, margin: toNumber(record.margin_percent), awaitsApproval: record.requires_approval };
       this.#rows.set(key, { ...row, ...details, partial: false });
+      if (row.name !== details.name) this.membership += 1;
       changed = true;
     }
     return changed;
@@ -95,7 +103,9 @@ export class PriceTable {
     const currency = message.currency ?? "JPY";
     const key = keyOf(message.inventory_id, currency);
     const before = this.#rows.get(key);
-    if (!before || message.action === "deleted") this.#currencies = null;
+    if (!before || message.action === "deleted") this.#changed();
+    this.#moved.delete(key);
+    if (message.action !== "deleted") this.#moved.add(key);
     if (message.action === "deleted") return this.#rows.delete(key);
     const price = message.new_price ?? before?.price ?? null;
     const number = toNumber(price);
@@ -124,13 +134,16 @@ export class PriceTable {
     return true;
   }
 
-  bySku(): Price[] {
-    return [...this.#rows.values()].sort((a, b) => (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0));
+  /** The keys of all, by SKU. */
+  bySku(): readonly string[] {
+    const sku = (key: string): string => this.#rows.get(key)!.sku;
+    return (this.#bySku ??= [...this.#rows.keys()].sort((a, b) => (sku(a) < sku(b) ? -1 : sku(a) > sku(b) ? 1 : 0)));
   }
 
   /** One of an item's prices, for its name and its currency. */
   ofItem(inventoryKey: string): Price | undefined {
-    return this.#rows.get(keyOf(inventoryKey, "JPY")) ?? [...this.#rows.values()].find((row) => row.inventoryKey === inventoryKey);
+    const [first] = this.currenciesOf(inventoryKey);
+    return this.#rows.get(keyOf(inventoryKey, "JPY")) ?? (first === undefined ? undefined : this.#rows.get(keyOf(inventoryKey, first)));
   }
 
   /** In which currencies an item has a price. */
@@ -144,10 +157,17 @@ export class PriceTable {
 
   /** The prices that moved last come first, then the others by SKU. */
   view(limit: number): string[] {
-    return [...this.#rows.values()]
-      .sort((a, b) => b.changedAtMs - a.changedAtMs || (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0))
-      .slice(0, limit)
-      .map((row) => row.key);
+    const moved = [...this.#moved].slice(-limit).reverse();
+    for (const key of moved.length < limit ? this.bySku() : []) {
+      if (moved.length === limit) break;
+      if (!this.#moved.has(key)) moved.push(key);
+    }
+    return moved;
+  }
+
+  #changed(): void {
+    this.#currencies = this.#bySku = null;
+    this.membership += 1;
   }
 }
 
