@@ -182,6 +182,16 @@ try {
   await prices.locator("#changes li", { hasText: "¥520" }).waitFor();
   await prices.locator("#chart .legend", { hasText: "¥520" }).waitFor();
 
+  say("prices: the list is one stop of the keyboard, and the arrows walk it");
+  const third = await api("POST", "/api/v1/prices", { inventory_id: other.id, selling_price: 300 });
+  await prices.locator('[data-price-sku="BRD-2"]').waitFor();
+  assert.equal(await prices.locator('#list input[type=checkbox][tabindex="0"]').count(), 1);
+  await prices.locator('[data-price-sku="BRD-1"] input').focus();
+  await prices.keyboard.press("ArrowDown");
+  assert.equal(await prices.evaluate(() => document.activeElement.closest("[data-price-sku]").dataset.priceSku), "BRD-2");
+  await prices.keyboard.press("ArrowUp");
+  await api("DELETE", `/api/v1/prices/${third.id}`);
+
   say("prices: changes that come as one are counted as many, and another currency is not taken for yen");
   const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
   for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
@@ -213,6 +223,10 @@ try {
   await room.locator('[data-student="bob"]').click();
   await room.locator("#student li", { hasText: "NameError" }).first().waitFor();
   await room.locator("#errors li", { hasText: "NameError" }).first().waitFor();
+  await room.locator("#student").getByRole("button", { name: "Close" }).click();
+  assert.equal(await room.evaluate(() => document.activeElement.dataset.student), "bob", "the focus is lost with the timeline");
+  await room.keyboard.press("Enter");
+  await room.locator("#student").waitFor();
 
   say("matching: a batch that is started here runs to its end, and a user has recommendations with reasons and a mail");
   const matching = await open("matching");
@@ -222,6 +236,8 @@ try {
   await matching.locator("#user .match").first().waitFor();
   assert.ok((await matching.locator("#user .match").first().getByRole("meter").count()) === 7);
   await matching.locator("#notices li").first().waitFor();
+  await matching.locator("#notices li button").first().click();
+  await matching.locator("#user header", { hasText: "Hana" }).waitFor();
   await matching.getByRole("button", { name: "E-mail preview" }).click();
   const mail = matching.frameLocator("iframe");
   await mail.getByText("Waiter").first().waitFor();

@@ -9,7 +9,7 @@ export const ja: Record<Phrase, string> = {
   normal: "サーバーが切断", away: "サーバー停止", protocol: "プロトコルエラー", lost: "接続が切れました", utf8: "不正な文字列", policy: "許可されていません",
   tooBig: "メッセージが大きすぎます", error: "サーバーエラー", restart: "サーバー再起動中", busy: "サーバー混雑中", slow: "受信が追いつきません", noPong: "ping に応答なし",
   codeExpired: "ログインの期限切れ", codeTooMany: "メッセージが多すぎます", codeBadToken: "ログインが無効です", codeBadRequest: "不正な要求", codeNoToken: "ログイン情報が送られていません", codeRevoked: "ログインが取り消されました", codeForbidden: "許可されていません", other: "切断",
-  messages: "{n} 件受信", lastAgo: "最新 {ago}", justNow: "たった今", noneYet: "未受信", feeds: "フィード", skip: "在庫一覧へ移動",
+  messages: "{n} 件受信", lastAgo: "最新 {ago}", justNow: "たった今", noneYet: "未受信", feeds: "フィード", skip: "本文へ移動",
   sku: "SKU", name: "商品名", category: "カテゴリ", stock: "在庫数", available: "引当可能", reserved: "引当済", status: "状態", updated: "更新", adjust: "増減",
   ok: "在庫あり", low: "残少", out: "在庫切れ", inactive: "停止中", all: "すべて", search: "SKU・商品名・カテゴリで検索", searchHint: "/ キーで検索",
   noHits: "「{q}」に一致する商品はありません。", noFiltered: "この状態の商品はありません。", clear: "解除", rows: "{n} 品目", rowsOf: "{all} 品目中 {n} 件", loading: "読み込み中…",
