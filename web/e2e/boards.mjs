@@ -192,6 +192,16 @@ try {
   await prices.keyboard.press("ArrowUp");
   await api("DELETE", `/api/v1/prices/${third.id}`);
 
+  say("prices: a finger pans the chart");
+  const hand = await context.newCDPSession(prices);
+  const place = await prices.locator("#chart .chart").boundingBox();
+  const touch = (type, ...xs) => hand.send("Input.dispatchTouchEvent", { type, touchPoints: xs.map((x, id) => ({ x: place.x + x, y: place.y + place.height / 2, id })) });
+  await touch("touchStart", 200);
+  for (let x = 200; x <= 320; x += 20) await touch("touchMove", x);
+  await touch("touchEnd");
+  await prices.locator("#chart .reset").click();
+  await prices.locator("#chart .reset").waitFor({ state: "detached" });
+
   say("prices: changes that come as one are counted as many, and another currency is not taken for yen");
   const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
   for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
