@@ -333,6 +333,8 @@ try {
   const overview = await open("overview");
   await live(overview, "alerts");
   await eventually("the alert is some seconds old", async () => assert.ok(Date.now() - alertedAtMs > 8_000));
+  const replays = [];
+  overview.on("websocket", (socket) => socket.url().includes("from=") && replays.push(socket.url()));
   await overview.getByRole("button", { name: "Time travel" }).click();
   await overview.getByRole("button", { name: "1×", exact: true }).click();
   // The slider rounds to whole seconds.
@@ -342,6 +344,8 @@ try {
   assert.equal(await told("BRD-4").count(), 0, "what came later is said too early");
   await overview.getByRole("button", { name: "Play" }).click();
   await told("BRD-4").waitFor({ timeout: 90_000 });
+  // One to fill the lanes and one to go on, of each of the four feeds.
+  assert.ok(replays.length <= 8, `the past was asked for ${replays.length} times`);
   await overview.getByRole("button", { name: "Back to live" }).click();
   await live(overview, "alerts");
   await overview.close();

@@ -20,6 +20,8 @@ export class PriceLog {
   /** The record has been read. */
   known = $state(false);
 
+  /** Before this, changes may be missing. */
+  #reachesMs = Infinity;
   #fresh: PriceChange[] = [];
   #lastFake = 0;
   #byItem = $derived(Map.groupBy(this.changes, (change) => change.inventoryKey));
@@ -37,6 +39,7 @@ export class PriceLog {
       this.#take();
       // What was heard meanwhile may be too new for the answer.
       this.changes = [...this.changes.filter((change) => change.id < 0 && change.atMs >= askedMs && !known.some((other) => isSame(other, change))), ...known];
+      this.#reachesMs = Date.now() - REACH_MS;
     } catch {
       // The list begins with what comes then.
     }
@@ -62,6 +65,11 @@ export class PriceLog {
   /** The items that change most often. */
   busiest(): string[] {
     return [...this.#byItem].sort(([, a], [, b]) => b.length - a.length).map(([item]) => item);
+  }
+
+  /** Whether all changes since then are known. */
+  reaches(atMs: number): boolean {
+    return atMs >= this.#reachesMs && (this.changes.length < LENGTH || atMs >= this.changes.at(-1)!.atMs);
   }
 
   /** The price then; a change that is known since says what it was before. Null where nobody can say. */

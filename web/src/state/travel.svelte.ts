@@ -15,14 +15,13 @@ class Travel {
   /** The end of the slider: when the travel began, moved on when it is reached. */
   endMs = $state(0);
 
+  /** Another only when the past begins or ends, not with every moment of it. */
+  readonly isPast = $derived(this.atMs !== null);
+
   /** Rises when the moment is chosen, and not reached by playing. */
   jumps = $state(0);
 
   #timer: ReturnType<typeof setInterval> | null = null;
-
-  get isPast(): boolean {
-    return this.atMs !== null;
-  }
 
   get startMs(): number {
     return this.endMs - this.spanMs;
