@@ -318,6 +318,7 @@ try {
   await shows(inventory, "BRD-1", 40);
   assert.equal(await inventory.locator("#inventory").getAttribute("data-phase"), "past");
   assert.equal(await inventory.locator('tr[data-sku="BRD-1"] .buttons button').count(), 0, "the past can be changed");
+  assert.equal(await inventory.getByRole("button", { name: /^Low/ }).count(), 0, "what is low now is said of the past");
   await inventory.getByRole("button", { name: "60×" }).click();
   await inventory.getByRole("button", { name: "Play" }).click();
   // The past is played until it is the present.
@@ -399,8 +400,15 @@ try {
   say("kill the server: every tile greys out by itself, and is live again when it is back");
   await have("kill");
   for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="true"]`);
+
+  say("the past of a server that is away is not made up, and is read when it is back");
+  await room.getByRole("button", { name: "Time travel" }).click();
+  await slide(room, Date.now() - 15 * 60_000);
+  await room.waitForSelector('#matrix[data-phase="past"][data-stale="true"]');
+  await room.locator("#matrix header", { hasText: "could not be loaded" }).waitFor();
   await have("start");
   for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="false"]`);
+  await eventually("the class as it was", async () => assert.equal(await room.locator("[data-student]").count(), 1));
   await api("POST", `/api/v1/inventory/${item.id}/adjust`, { delta: -4 });
   await shows(inventory, "BRD-1", 20);
 

@@ -47,7 +47,7 @@ export const en = {
   chartHelp: "Arrow keys pan, plus and minus zoom, 0 shows the whole span.",
   bandHint: "The shaded band spans the least and greatest price where several changes came as one. Drag to zoom, Shift and wheel to pan; by touch, one finger pans and two zoom.",
   changes: "Changes", noChangesThen: "No price had changed by then, as far as is known.", noDeliveries: "Nothing was delivered in this time.", noRuns: "No cell was run in this time.", noChanges: "No price has changed in the last seven days.", approvals: "Approvals",
-  noApprovals: "Nothing waits for approval.", approve: "Approve", reject: "Reject", approvePrice: "Approve the price of {sku}",
+  nothingThen: "Nothing had happened by then, as far as is known.", noApprovals: "Nothing waits for approval.", approve: "Approve", reject: "Reject", approvePrice: "Approve the price of {sku}",
   rejectPrice: "Reject the price of {sku}", created: "created", approved: "approved", deleted: "deleted", rejected: "rejected",
   notebook: "Notebook", noNotebook: "No notebook yet", className: "Class", allClasses: "All classes", searchStudents: "Search students",
   signals: "Signals", signalSaid: "now: {signal}", signalOver: "no longer: {signal}", students: "students", student: "Student", signal_help: "Asking", signal_failing: "Failing", signal_stuck: "Stuck",

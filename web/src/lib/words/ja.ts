@@ -42,7 +42,7 @@ export const ja: Record<Phrase, string> = {
   asPercent: "変化率で表示", course: "推移グラフ", chosenPrices: "選択中の価格", unchoose: "{sku} をグラフから外す", zoomReset: "全期間に戻す", historyFailed: "履歴を読み込めませんでした。",
   choosePrices: "左の一覧から最大 {n} 件を選ぶと、ここに描かれます。", chartOf: "グラフ: {what}", chartHelp: "矢印キーで移動、プラスとマイナスで拡大縮小、0 で全期間。",
   bandHint: "複数の変更が 1 件にまとめられた区間は、最小から最大までを帯で示します。ドラッグで拡大、Shift とホイールで移動。タッチでは 1 本指で移動、2 本指で拡大。", changes: "変更履歴",
-  noChangesThen: "この時点までの価格変更は記録にありません。", noDeliveries: "この間の配信はありません。", noRuns: "この間に実行されたセルはありません。", noChanges: "この7日間に価格の変更はありません。", approvals: "承認", noApprovals: "承認待ちはありません。", approve: "承認", reject: "却下", approvePrice: "{sku} の価格を承認",
+  noChangesThen: "この時点までの価格変更は記録にありません。", noDeliveries: "この間の配信はありません。", noRuns: "この間に実行されたセルはありません。", noChanges: "この7日間に価格の変更はありません。", approvals: "承認", nothingThen: "この時点では、まだ何も記録されていません。", noApprovals: "承認待ちはありません。", approve: "承認", reject: "却下", approvePrice: "{sku} の価格を承認",
   rejectPrice: "{sku} の価格を却下", created: "新規", approved: "承認済み", deleted: "削除", rejected: "却下", notebook: "ノートブック",
   noNotebook: "ノートブックなし", className: "クラス", allClasses: "全クラス", searchStudents: "受講者を検索", signalSaid: "{signal}", signalOver: "{signal}を解消", signals: "状態", students: "名", student: "受講者",
   signal_help: "質問中", signal_failing: "エラー続き", signal_stuck: "停滞", signal_idle: "離席", matrix: "受講者とセル", matrixSize: "{students} 名 × {cells} セル",
