@@ -182,6 +182,26 @@ try {
   await prices.locator("#changes li", { hasText: "¥520" }).waitFor();
   await prices.locator("#chart .legend", { hasText: "¥520" }).waitFor();
 
+  say("prices: the list is one stop of the keyboard, and the arrows walk it");
+  const third = await api("POST", "/api/v1/prices", { inventory_id: other.id, selling_price: 300 });
+  await prices.locator('[data-price-sku="BRD-2"]').waitFor();
+  assert.equal(await prices.locator('#list input[type=checkbox][tabindex="0"]').count(), 1);
+  await prices.locator('[data-price-sku="BRD-1"] input').focus();
+  await prices.keyboard.press("ArrowDown");
+  assert.equal(await prices.evaluate(() => document.activeElement.closest("[data-price-sku]").dataset.priceSku), "BRD-2");
+  await prices.keyboard.press("ArrowUp");
+  await api("DELETE", `/api/v1/prices/${third.id}`);
+
+  say("prices: a finger pans the chart");
+  const hand = await context.newCDPSession(prices);
+  const place = await prices.locator("#chart .chart").boundingBox();
+  const touch = (type, ...xs) => hand.send("Input.dispatchTouchEvent", { type, touchPoints: xs.map((x, id) => ({ x: place.x + x, y: place.y + place.height / 2, id })) });
+  await touch("touchStart", 200);
+  for (let x = 200; x <= 320; x += 20) await touch("touchMove", x);
+  await touch("touchEnd");
+  await prices.locator("#chart .reset").click();
+  await prices.locator("#chart .reset").waitFor({ state: "detached" });
+
   say("prices: changes that come as one are counted as many, and another currency is not taken for yen");
   const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
   for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
@@ -213,6 +233,10 @@ try {
   await room.locator('[data-student="bob"]').click();
   await room.locator("#student li", { hasText: "NameError" }).first().waitFor();
   await room.locator("#errors li", { hasText: "NameError" }).first().waitFor();
+  await room.locator("#student").getByRole("button", { name: "Close" }).click();
+  assert.equal(await room.evaluate(() => document.activeElement.dataset.student), "bob", "the focus is lost with the timeline");
+  await room.keyboard.press("Enter");
+  await room.locator("#student").waitFor();
 
   say("matching: a batch that is started here runs to its end, and a user has recommendations with reasons and a mail");
   const matching = await open("matching");
@@ -222,6 +246,8 @@ try {
   await matching.locator("#user .match").first().waitFor();
   assert.ok((await matching.locator("#user .match").first().getByRole("meter").count()) === 7);
   await matching.locator("#notices li").first().waitFor();
+  await matching.locator("#notices li button").first().click();
+  await matching.locator("#user header", { hasText: "Hana" }).waitFor();
   await matching.getByRole("button", { name: "E-mail preview" }).click();
   const mail = matching.frameLocator("iframe");
   await mail.getByText("Waiter").first().waitFor();
@@ -292,6 +318,7 @@ try {
   await shows(inventory, "BRD-1", 40);
   assert.equal(await inventory.locator("#inventory").getAttribute("data-phase"), "past");
   assert.equal(await inventory.locator('tr[data-sku="BRD-1"] .buttons button').count(), 0, "the past can be changed");
+  assert.equal(await inventory.getByRole("button", { name: /^Low/ }).count(), 0, "what is low now is said of the past");
   await inventory.getByRole("button", { name: "60×" }).click();
   await inventory.getByRole("button", { name: "Play" }).click();
   // The past is played until it is the present.
@@ -373,8 +400,15 @@ try {
   say("kill the server: every tile greys out by itself, and is live again when it is back");
   await have("kill");
   for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="true"]`);
+
+  say("the past of a server that is away is not made up, and is read when it is back");
+  await room.getByRole("button", { name: "Time travel" }).click();
+  await slide(room, Date.now() - 15 * 60_000);
+  await room.waitForSelector('#matrix[data-phase="past"][data-stale="true"]');
+  await room.locator("#matrix header", { hasText: "could not be loaded" }).waitFor();
   await have("start");
   for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="false"]`);
+  await eventually("the class as it was", async () => assert.equal(await room.locator("[data-student]").count(), 1));
   await api("POST", `/api/v1/inventory/${item.id}/adjust`, { delta: -4 });
   await shows(inventory, "BRD-1", 20);
 

@@ -19,6 +19,8 @@ export class PriceLog {
   changes = $state.raw<readonly PriceChange[]>([]);
   /** The record has been read. */
   known = $state(false);
+  /** It could not be read. */
+  failed = $state(false);
 
   /** Before this, changes may be missing. */
   #reachesMs = Infinity;
@@ -40,10 +42,11 @@ export class PriceLog {
       // What was heard meanwhile may be too new for the answer.
       this.changes = [...this.changes.filter((change) => change.id < 0 && change.atMs >= askedMs && !known.some((other) => isSame(other, change))), ...known];
       this.#reachesMs = Date.now() - REACH_MS;
+      this.known = true;
+      this.failed = false;
     } catch {
-      // The list begins with what comes then.
+      this.failed = true;
     }
-    this.known = true;
   }
 
   hear(messages: readonly Message[], nowMs: number): void {

@@ -21,6 +21,8 @@ interface Trail {
 /** The recent course of the stock of those items that are or were on the screen. */
 export class Trails {
   version = $state(0);
+  /** Some course could not be read, and is to be asked for again. */
+  failed = $state(false);
   #trails = new Map<string, Trail>();
   #asked = new Set<string>();
   /** How long a stretch is. */
@@ -41,6 +43,7 @@ export class Trails {
 
   /** Fetches the courses of rows that have come into view, each once. */
   see(items: readonly Item[], nowMs: number): void {
+    this.failed = false;
     // Whole minutes, so that rows that come later ask the same question.
     const toMs = Math.ceil(nowMs / 60_000) * 60_000;
     for (const { key, sku } of items) {
@@ -49,7 +52,7 @@ export class Trails {
       this.source
         .stock(sku, toMs - this.spanMs, toMs)
         .then((curve) => this.#put(key, { curve, live: [], near: new Map(), before: undefined }))
-        .catch(() => this.#asked.delete(key));
+        .catch(() => (this.#asked.delete(key), (this.failed = true)));
     }
   }
 
@@ -64,14 +67,14 @@ export class Trails {
         trail.near.set(begin, null);
         this.source.stockInDetail(sku, begin, begin + this.#nearMs).then(
           (curve) => (trail.near.set(begin, curve), (this.version += 1)),
-          () => trail.near.delete(begin),
+          () => (trail.near.delete(begin), (this.failed = true)),
         );
       }
       if (trail.before === undefined) {
         trail.before = null;
         this.source.stockBefore(sku, first.atMs).then(
           (stock) => ((trail.before = stock), (this.version += 1)),
-          () => (trail.before = undefined),
+          () => ((trail.before = undefined), (this.failed = true)),
         );
       }
     }
