@@ -36,15 +36,21 @@ export class RowWindow {
     });
     $effect(() => {
       const element = scroller();
-      const note = ({ target }: FocusEvent): void => void (this.#focused = indexOf(target));
-      element?.addEventListener("focusin", note);
-      return () => element?.removeEventListener("focusin", note);
+      if (!element) return;
+      const end = new AbortController();
+      element.addEventListener("focusin", ({ target }) => (this.#focused = indexOf(target)), { signal: end.signal });
+      element.addEventListener("focusout", ({ relatedTarget }) => relatedTarget instanceof Node && !element.contains(relatedTarget) && (this.#focused = undefined), { signal: end.signal });
+      return () => end.abort();
     });
     // The row that had the focus may be another one now: no key must act on what nobody has chosen.
     $effect(() => {
       void this.#seen;
       const [element, focused] = [scroller(), document.activeElement];
-      if (element?.contains(focused) && indexOf(focused) !== this.#focused) element.focus({ preventScroll: true });
+      if (this.#focused === undefined || !element) return;
+      if (focused === document.body || (element.contains(focused) && indexOf(focused) !== this.#focused)) {
+        this.#focused = undefined;
+        element.focus({ preventScroll: true });
+      }
     });
   }
 
