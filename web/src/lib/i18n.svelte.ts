@@ -29,7 +29,9 @@ export const i18n = new I18n();
 
 export function t(phrase: Phrase, values?: Record<string, string | number>): string {
   const text = dictionaries[i18n.language][phrase];
-  return values ? text.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? "")) : text;
+  if (!values) return text;
+  // `{n}` is a value, `{n:s}` the ending of a word where there are none or several.
+  return text.replace(/\{(\w+)(?::(\w+))?\}/g, (_, name: string, ending?: string) => (ending === undefined ? String(values[name] ?? "") : String(values[name]) === "1" ? "" : ending));
 }
 
 /** Words from outside, such as a batch's state, are translated when they are known and shown as they are when not. */

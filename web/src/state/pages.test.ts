@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 
 import { ApiError } from "../api";
+import { t } from "../lib/i18n.svelte";
 import { en } from "../lib/words/en";
 import { ja } from "../lib/words/ja";
 import { pageAt, pathOf, PAGES } from "../lib/router.svelte";
@@ -27,6 +28,12 @@ describe("words", () => {
       expect(other, key).not.toBe("");
       expect(placeholders(other), key).toEqual(placeholders(text));
     }
+  });
+
+  it("count one as one", () => {
+    expect(t("messages", { n: "1" })).toBe("1 message");
+    expect(t("messages", { n: "1,200" })).toBe("1,200 messages");
+    expect(t("matrixSize", { students: 0, cells: 1 })).toBe("0 students, 1 cell");
   });
 
   it("are translated: what is alike in both is meant to be", () => {
