@@ -206,7 +206,7 @@ try {
   const before = (await api("GET", `/api/v1/prices/${price.id}/history?limit=100`)).items.length;
   for (let step = 1; step <= 6; step += 1) await api("PATCH", `/api/v1/prices/${price.id}`, { selling_price: 520 + step });
   await prices.locator("#changes li", { hasText: "¥526" }).waitFor();
-  const counted = await prices.locator("#changes li").evaluateAll((all) => all.map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
+  const counted = await prices.locator("#changes li").evaluateAll((all) => all.filter((each) => each.textContent.includes("BRD-1")).map((each) => Number(/×(\d+)/.exec(each.textContent)?.[1] ?? 1)).reduce((sum, times) => sum + times, 0));
   assert.equal(counted, before + 6);
   await api("POST", "/api/v1/prices", { inventory_id: item.id, selling_price: 5.5, currency: "USD" });
   await prices.locator("#changes li", { hasText: "$5.50" }).waitFor();
@@ -230,7 +230,8 @@ try {
   await eventually("bob has solved cell 1", async () => assert.equal(await mark("bob", "c1"), "solved"));
   await api("POST", "/api/v1/events", [run("bob", 2, false), run("bob", 2, false), run("bob", 2, false)]);
   await room.locator('[data-student="bob"]', { hasText: "Failing" }).waitFor();
-  await room.locator('[data-student="bob"]').click();
+  // A row that has just become the first one may move away from under a pointer.
+  await room.locator('[data-student="bob"]').press("Enter");
   await room.locator("#student li", { hasText: "NameError" }).first().waitFor();
   await room.locator("#errors li", { hasText: "NameError" }).first().waitFor();
   await room.locator("#student").getByRole("button", { name: "Close" }).click();
@@ -402,8 +403,7 @@ try {
   for (const [page, tile] of [[inventory, "inventory"], [prices, "chart"], [room, "matrix"], [matching, "batches"], [operations, "health"]]) await page.waitForSelector(`#${tile}[data-stale="true"]`);
 
   say("the past of a server that is away is not made up, and is read when it is back");
-  await room.getByRole("button", { name: "Time travel" }).click();
-  await slide(room, Date.now() - 15 * 60_000);
+  await slide(room, bornAtMs - 15 * 60_000);
   await room.waitForSelector('#matrix[data-phase="past"][data-stale="true"]');
   await room.locator("#matrix header", { hasText: "could not be loaded" }).waitFor();
   await have("start");

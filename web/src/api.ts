@@ -28,7 +28,8 @@ interface Page<T> {
 export class ApiError extends Error {
   constructor(
     readonly status: number,
-    problem: Partial<Problem>,
+    /** What the server said, which need not be a problem. */
+    readonly problem: Partial<Problem>,
     readonly retryAfterMs: number | null = null,
   ) {
     const fields = (problem.errors ?? []).map((e) => [e.field, e.message].filter(Boolean).join(": ")).filter(Boolean);
