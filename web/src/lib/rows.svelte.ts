@@ -2,6 +2,8 @@ import { createVirtualizer, type SvelteVirtualizer } from "@tanstack/svelte-virt
 import { untrack } from "svelte";
 import { fromStore } from "svelte/store";
 
+import { Slots } from "./slots";
+
 export interface RowWindowOptions {
   count: () => number;
   heightPx: () => number;
@@ -11,13 +13,16 @@ export interface RowWindowOptions {
 }
 
 /**
- * Which rows of a long list exist: those in view and some around them, as many as were ever needed. A row that scrolls out
- * becomes the one that scrolls in (its slot), so nothing is made anew. Belongs to the component that makes it.
+ * Which rows of a long list exist: those in view and some around them, as many as were ever needed. An element follows its
+ * row to another place; that of a row that is gone or out of view becomes the one of a row that comes, so nothing is made
+ * anew. Belongs to the component that makes it.
  */
 export class RowWindow {
   readonly #virtualizer: { readonly current: SvelteVirtualizer<HTMLElement, HTMLElement> };
   #most = 0;
+  /** The row that has the focus. */
   #focused: string | undefined;
+  readonly #slots = new Slots();
   readonly #seen = $derived.by(() => {
     const needed = this.#virtualizer.current.getVirtualItems();
     const rows = (this.#most = Math.max(this.#most, needed.length));
@@ -38,19 +43,9 @@ export class RowWindow {
       const element = scroller();
       if (!element) return;
       const end = new AbortController();
-      element.addEventListener("focusin", ({ target }) => (this.#focused = indexOf(target)), { signal: end.signal });
+      element.addEventListener("focusin", ({ target }) => (this.#focused = this.#keyOf(target)), { signal: end.signal });
       element.addEventListener("focusout", ({ relatedTarget }) => relatedTarget instanceof Node && !element.contains(relatedTarget) && (this.#focused = undefined), { signal: end.signal });
       return () => end.abort();
-    });
-    // The row that had the focus may be another one now: no key must act on what nobody has chosen.
-    $effect(() => {
-      void this.#seen;
-      const [element, focused] = [scroller(), document.activeElement];
-      if (this.#focused === undefined || !element) return;
-      if (focused === document.body || (element.contains(focused) && indexOf(focused) !== this.#focused)) {
-        this.#focused = undefined;
-        element.focus({ preventScroll: true });
-      }
     });
   }
 
@@ -67,16 +62,28 @@ export class RowWindow {
     return this.#virtualizer.current.getTotalSize();
   }
 
-  /** The key of the element of a row: the same again for another row, when this one is out of view. */
-  slot(index: number): number {
-    return index % this.#seen.rows;
+  /** Which element each of the shown rows has, by the names of the rows. */
+  slots(keys: readonly string[]): readonly number[] {
+    return this.#slots.of(keys);
+  }
+
+  /** To be called when rows have been drawn: no key must act on a row that nobody has chosen, because it took an element over. */
+  settle(): void {
+    const [element, focused] = [this.options.scroller(), document.activeElement];
+    if (this.#focused === undefined || !element) return;
+    if (focused === document.body || (element.contains(focused) && this.#keyOf(focused) !== this.#focused)) {
+      this.#focused = undefined;
+      element.focus({ preventScroll: true });
+    }
+  }
+
+  /** Of the row that an element is in. */
+  #keyOf(target: EventTarget | null): string | undefined {
+    const index = target instanceof Element ? target.closest<HTMLElement>("[data-index]")?.dataset["index"] : undefined;
+    return index === undefined ? undefined : this.#slots.keys[Number(index) - this.first];
   }
 
   scrollTo(index: number): void {
     this.#virtualizer.current.scrollToIndex(index);
   }
-}
-
-function indexOf(target: EventTarget | null): string | undefined {
-  return target instanceof Element ? target.closest<HTMLElement>("[data-index]")?.dataset["index"] : undefined;
 }
