@@ -102,7 +102,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OfObject<V> {
 
 /// 422 for JSON of the wrong shape. What is unknown or missing is named in the message, anything else by its path.
 fn misfit(path: &str, message: &str) -> Problem {
-    let message = message.split(" at line ").next().unwrap_or(message);
+    let message = &in_words(message.split(" at line ").next().unwrap_or(message));
     let quoted = |prefix| message.strip_prefix(prefix)?.split('`').next();
     let named = quoted("unknown field `").or_else(|| quoted("missing field `"));
     let field = match (named, path) {
@@ -113,6 +113,32 @@ fn misfit(path: &str, message: &str) -> Problem {
         (None, path) => path.to_owned(),
     };
     Problem::invalid(vec![FieldError::new(field, message.to_owned())])
+}
+
+/// What was expected, in words of JSON and not of the language that this is written in.
+fn in_words(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return match message {
+            "invalid digit found in string" | "cannot parse integer from empty string" => "not an integer".to_owned(),
+            "invalid float literal" | "cannot parse float from empty string" => "not a number".to_owned(),
+            "provided string was not `true` or `false`" => "neither true nor false".to_owned(),
+            "number too large to fit in target type" | "number too small to fit in target type" => {
+                "an integer out of range".to_owned()
+            }
+            _ => message.to_owned(),
+        };
+    };
+    let expected = match expected {
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "an integer",
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "an integer that is not negative",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {
@@ -146,7 +172,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
         serde_path_to_error::deserialize(pairs).map(Query).map_err(|error| {
             let path = error.path().to_string();
-            let message = error.into_inner().to_string();
+            let message = in_words(&error.into_inner().to_string());
             let named = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
             let field = named.map_or(path, str::to_owned);
             Problem::bad_request(format!("query parameter {field}: {message}")).with_field(field, message)
@@ -165,5 +191,33 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             .await
             .map(|axum::extract::Path(value)| Path(value))
             .map_err(|rejection| Problem::bad_request(rejection.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Wanted {
+        #[serde(rename = "count")]
+        _count: u32,
+        #[serde(rename = "tags")]
+        _tags: Vec<String>,
+    }
+
+    fn refusal(body: &str) -> String {
+        let error = serde_json::from_str::<Wanted>(body).unwrap_err().to_string();
+        in_words(error.split(" at line ").next().unwrap())
+    }
+
+    #[test]
+    fn a_wrong_type_is_said_in_words_of_json() {
+        let two = r#"invalid type: string "two", expected an integer that is not negative"#;
+        assert_eq!(refusal(r#"{"count": "two", "tags": []}"#), two);
+        assert_eq!(refusal(r#"{"count": 2, "tags": {}}"#), "invalid type: map, expected a list");
+        assert_eq!(refusal(r#"{"count": 2, "tags": [1]}"#), "invalid type: integer `1`, expected a string");
+        assert_eq!(refusal("7"), "invalid type: integer `7`, expected an object");
+        assert_eq!(in_words("invalid digit found in string"), "not an integer");
     }
 }

@@ -73,6 +73,12 @@ export function clockTime(language: Language, atMs: number, withDate = false): s
   return dateFormat(language, options).format(atMs);
 }
 
+/** Of an end of a scale. */
+export function scaleTime(language: Language, atMs: number, withDate: boolean): string {
+  const options: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hour12: false };
+  return dateFormat(language, withDate ? { ...options, month: "short", day: "numeric" } : options).format(atMs);
+}
+
 const dates = new Map<string, Intl.DateTimeFormat>();
 
 function dateFormat(language: Language, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {

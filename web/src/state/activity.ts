@@ -5,6 +5,8 @@ export interface Alert {
   key: number;
   atMs: number;
   kind: "low" | "out" | "price";
+  /** Of its item; what that is called is known elsewhere. */
+  itemKey: string;
   sku: string;
   stock: number | null;
   min: number | null;
@@ -72,6 +74,7 @@ export function stockAlert(m: StockAlert, nowMs: number): Alert {
     key: nextKey(),
     atMs: nowMs,
     kind: m.alert_level === "out" ? "out" : "low",
+    itemKey: String(m.item_id),
     sku: m.sku,
     stock: toNumber(m.current_stock),
     min: toNumber(m.min_level),
@@ -89,6 +92,7 @@ export function priceAlert(m: PriceAlert, nowMs: number): Alert {
     key: nextKey(),
     atMs: nowMs,
     kind: "price",
+    itemKey: String(m.inventory_id),
     sku: m.sku ?? "",
     stock: null,
     min: null,
