@@ -242,8 +242,11 @@ try {
   say("matching: a batch that is started here runs to its end, and a user has recommendations with reasons and a mail");
   const matching = await open("matching");
   await live(matching, "batches");
-  await matching.getByRole("button", { name: "Start" }).click();
+  const batches = async () => (await api("GET", "/api/v1/batch/status?limit=100")).batches.length;
+  const beforeStart = await batches();
+  await matching.getByRole("button", { name: "Start" }).dblclick();
   await matching.locator('[data-batch][data-state="completed"]').first().waitFor();
+  assert.equal(await batches(), beforeStart + 1, "a double click starts two batches");
   await matching.locator("#user .match").first().waitFor();
   assert.ok((await matching.locator("#user .match").first().getByRole("meter").count()) === 7);
   await matching.locator("#notices li").first().waitFor();

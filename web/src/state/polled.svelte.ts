@@ -1,5 +1,7 @@
 import { ApiError } from "../api";
 
+const REFUSED_MS = 60_000;
+
 /** What is asked for again and again. It knows how old its answer is, and rests while nobody sees it. */
 export class Polled<T> {
   value = $state.raw<T | null>(null);
@@ -55,6 +57,8 @@ export class Polled<T> {
       if (asked !== this.#asked) return;
       this.error = error as Error;
     }
-    if (this.#running && !document.hidden) this.#timer = setTimeout(() => void this.now(), this.everyMs);
+    // Rights change seldom: who may not know does not ask as often.
+    const isRefused = this.error instanceof ApiError && this.error.status === 403;
+    if (this.#running && !document.hidden) this.#timer = setTimeout(() => void this.now(), isRefused ? Math.max(REFUSED_MS, this.everyMs) : this.everyMs);
   }
 }
