@@ -10,6 +10,8 @@ export interface RowWindowOptions {
   scroller: () => HTMLElement | undefined;
   /** Rows above and below those in view. */
   marginRows: number;
+  /** The names of the rows from the window's first to its end. */
+  keys: () => readonly string[];
 }
 
 /**
@@ -22,7 +24,9 @@ export class RowWindow {
   #most = 0;
   /** The row that has the focus. */
   #focused: string | undefined;
-  readonly #slots = new Slots();
+  readonly #placed = new Slots();
+  /** Which element each of the shown rows has. */
+  readonly slots = $derived.by(() => this.#placed.of(this.options.keys()));
   readonly #seen = $derived.by(() => {
     const needed = this.#virtualizer.current.getVirtualItems();
     const rows = (this.#most = Math.max(this.#most, needed.length));
@@ -47,6 +51,10 @@ export class RowWindow {
       element.addEventListener("focusout", ({ relatedTarget }) => relatedTarget instanceof Node && !element.contains(relatedTarget) && (this.#focused = undefined), { signal: end.signal });
       return () => end.abort();
     });
+    $effect(() => {
+      void this.slots;
+      this.#settle();
+    });
   }
 
   get first(): number {
@@ -62,13 +70,8 @@ export class RowWindow {
     return this.#virtualizer.current.getTotalSize();
   }
 
-  /** Which element each of the shown rows has, by the names of the rows. */
-  slots(keys: readonly string[]): readonly number[] {
-    return this.#slots.of(keys);
-  }
-
-  /** To be called when rows have been drawn: no key must act on a row that nobody has chosen, because it took an element over. */
-  settle(): void {
+  /** When rows have been drawn: no key must act on a row that nobody has chosen, because it took an element over. */
+  #settle(): void {
     const [element, focused] = [this.options.scroller(), document.activeElement];
     if (this.#focused === undefined || !element) return;
     if (focused === document.body || (element.contains(focused) && this.#keyOf(focused) !== this.#focused)) {
@@ -80,7 +83,7 @@ export class RowWindow {
   /** Of the row that an element is in. */
   #keyOf(target: EventTarget | null): string | undefined {
     const index = target instanceof Element ? target.closest<HTMLElement>("[data-index]")?.dataset["index"] : undefined;
-    return index === undefined ? undefined : this.#slots.keys[Number(index) - this.first];
+    return index === undefined ? undefined : this.#placed.keys[Number(index) - this.first];
   }
 
   scrollTo(index: number): void {
